@@ -1,0 +1,1 @@
+"""Classifiers: text in, score out. No policies, no HTTP, no money."""

@@ -1,0 +1,1 @@
+"""Policies: which upstream a request goes to. Pure: no clock, no network, no globals."""

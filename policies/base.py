@@ -1,0 +1,71 @@
+"""What a policy is: it sees a situation and returns a decision."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from weighbridge.classifiers.base import Assessment
+
+# The reasons of a decision: one short ASCII token each, the same word in the header, the ledger and the report.
+Reason = Literal[
+    "below_threshold",
+    "at_or_above_threshold",
+    "rule",
+    "fence",
+    "pinned",
+    "fallback",
+    "budget",
+    "classifier_unavailable",
+    "context_window",
+    "abstain",
+    "session",
+    "cascade_accepted",
+    "cascade_escalated",
+    "always",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a policy may look at.
+
+    small, large: the names of the route's two upstreams.
+    threshold: 0..1, what applies where the policy itself names none (the classifier's recommended operating point, or
+        what the client asked for with `auto:cost` or `router-x-0.3`).
+    forced: the client itself asked for that threshold, so it goes before the policy's own.
+    assessment: None when the classifier did not answer in time, or was not asked.
+    """
+
+    small: str
+    large: str
+    threshold: float
+    assessment: Assessment | None = None
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where a request goes, where next if that fails before the first byte, and why.
+
+    threshold: what the score was compared with; None where no score decided.
+    """
+
+    upstream: str
+    fallbacks: tuple[str, ...]
+    reason: Reason
+    detail: str = ""
+    threshold: float | None = None
+
+
+class Policy(BaseModel, ABC):
+    """Chooses between a route's two upstreams. The constructor's arguments are the keys of `policy = { ... }`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs_score: ClassVar[bool] = True  # False: the classifier is not asked at all
+
+    @abstractmethod
+    def decide(self, situation: Situation) -> Decision:
+        """Decide. Pure and synchronous."""

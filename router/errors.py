@@ -1,0 +1,134 @@
+"""Everything that can go wrong, as the client sees it.
+
+* WeighbridgeError            status, type, code, param, Retry-After, whether to try again
+  x BadRequest                400  the request is malformed
+    - TooLarge                413
+    - ModelNotFound           404
+    - NotFound                404
+  x Unauthorized              401  no key, or a wrong one
+  x Denied                    403  a rule or the fence says no
+  + UpstreamError             an upstream failed; another may be tried before the first byte
+    - Refused                 its own 4xx about the request: passed on, never tried elsewhere
+    - Limited                 429
+    - Unreachable             503  no connection
+    - TimedOut                504  too slow
+    - Failed                  502  answered 5xx, nonsense, or refused our key
+    - Cut                     502  ended in the middle
+  x Unavailable               503  nothing is left to try, or the ledger cannot be written
+"""
+
+from typing import ClassVar
+
+
+class WeighbridgeError(Exception):
+    """An error with an answer. `message` is for the client: no upstream URL, key or raw text in it."""
+
+    status: int = 500
+    type: str = "server_error"
+    code: str = "internal_error"
+    should_retry: ClassVar[bool | None] = None  # None: leave it to the client's own rule for the status
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+        if code:
+            self.code = code
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+
+class BadRequest(WeighbridgeError):
+    status, type, code = 400, "invalid_request_error", "invalid_request"
+    should_retry = False
+
+
+class TooLarge(BadRequest):
+    status, code = 413, "request_too_large"
+
+
+class NotFound(BadRequest):
+    status, code = 404, "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class Unauthorized(WeighbridgeError):
+    status, type, code = 401, "authentication_error", "invalid_api_key"
+    should_retry = False
+
+
+class Denied(WeighbridgeError):
+    status, type, code = 403, "permission_error", "policy_denied"
+    should_retry = False
+
+
+class Unavailable(WeighbridgeError):
+    status, code = 503, "upstream_unavailable"
+
+
+class UpstreamError(WeighbridgeError):
+    """An upstream failed.
+
+    billable: the upstream may have done the work, so what it cost is unknown rather than nothing.
+    """
+
+    status, code = 502, "upstream_error"
+    billable: bool = True
+    end_reason: str = "error"
+
+    @property
+    def may_fall_back(self) -> bool:
+        return True
+
+
+class Refused(UpstreamError):
+    """The upstream's own 4xx: it reached the request and said no."""
+
+    type, billable, end_reason = "invalid_request_error", False, "refused"
+    should_retry = False
+
+    def __init__(self, message: str, *, status: int, type: str, param: str | None, code: str | None) -> None:  # noqa: A002
+        super().__init__(message, param=param)
+        self.status, self.type, self.code = status, type, code or ""
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        body = super().body()
+        body["error"]["code"] = self.code or None
+        return body
+
+    @property
+    def may_fall_back(self) -> bool:
+        # What is too long for one model may fit the next; every other refusal is about the request itself.
+        return self.code == "context_length_exceeded"
+
+
+class Limited(UpstreamError):
+    status, type, code, billable, end_reason = 429, "rate_limit_error", "rate_limit_exceeded", False, "refused"
+
+
+class Unreachable(UpstreamError):
+    status, code, billable = 503, "upstream_unavailable", False
+
+
+class TimedOut(UpstreamError):
+    status, code, end_reason = 504, "upstream_timeout", "timeout"
+
+
+class Failed(UpstreamError):
+    pass
+
+
+class Cut(UpstreamError):
+    code, end_reason = "upstream_cut", "upstream_cut"

@@ -1,0 +1,1 @@
+"""The ledger: an append-only record of every request and every attempt, in money, tokens and time."""

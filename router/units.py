@@ -1,0 +1,77 @@
+"""Money, tokens and what a request costs. Pure."""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Literal, NewType
+
+# One token at $1 per million tokens costs exactly 1,000 of these, so sums are exact integers.
+NanoUsd = NewType("NanoUsd", int)
+
+UsageSource = Literal["provider", "estimated", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. cached_tokens are part of input_tokens."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+    source: UsageSource = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an upstream charges: USD per million tokens, and where that was read.
+
+    cached_usd_per_mtok: None means that cached input is charged as other input.
+    usd_per_second: what a second of a local machine costs (electricity and amortisation); tokens are then free.
+    """
+
+    input_usd_per_mtok: Decimal
+    output_usd_per_mtok: Decimal
+    cached_usd_per_mtok: Decimal | None = None
+    usd_per_second: Decimal = Decimal(0)
+    version: str = "config"
+
+
+def usd_per_mtok(text: str) -> Decimal:
+    """A price as written in config.toml, exact. ValueError names the text."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is not an amount in USD: write a decimal string such as \"0.15\"") from None
+    if not value.is_finite() or value < 0:
+        raise ValueError(f"{text!r} is not an amount in USD: it must be finite and not negative")
+    return value
+
+
+def cost_of(usage: Usage, price: Price | None, seconds: float = 0.0) -> NanoUsd | None:
+    """What an answer cost; None when the price is unknown.
+
+    seconds: how long the upstream was busy with it; it counts only where the price has a `usd_per_second`.
+    """
+    if price is None:
+        return None
+    cached = usage.cached_tokens if price.cached_usd_per_mtok is not None else 0
+    nano = (
+        (usage.input_tokens - cached) * price.input_usd_per_mtok
+        + usage.output_tokens * price.output_usd_per_mtok
+        + cached * (price.cached_usd_per_mtok or 0)
+    ) * 1000
+    if price.usd_per_second:
+        nano += Decimal(seconds) * price.usd_per_second * 1_000_000_000
+    # Round once, at the end.
+    return NanoUsd(int(nano.to_integral_value(ROUND_HALF_EVEN)))
+
+
+def as_usd(nano: int) -> str:
+    """An amount as a decimal string of dollars, exact: 1500 -> "0.0000015"."""
+    sign = "-" if nano < 0 else ""
+    whole, rest = divmod(abs(nano), 1_000_000_000)
+    return f"{sign}{whole}.{rest:09d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
+
+
+def estimated_tokens(characters: int) -> int:
+    """About how many tokens a text of that many characters has (four to a token in English), at least one."""
+    return max(1, (characters + 3) // 4)

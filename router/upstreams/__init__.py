@@ -1,0 +1,1 @@
+"""Upstreams: one model at one server each."""

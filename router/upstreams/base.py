@@ -1,0 +1,107 @@
+"""What an upstream is: it completes a chat, whole or as a stream."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from weighbridge.units import Usage, usd_per_mtok
+from weighbridge.wire import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer.
+
+    body: an OpenAI `chat.completion` object as JSON bytes, as the upstream sent it where it speaks that language.
+    usage: None when the upstream did not say.
+    headers: those of the upstream's that the client may see (rate limits, processing time), names in lower case.
+    """
+
+    body: bytes
+    usage: Usage | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Stream(ABC):
+    """An answer as it comes. Read until it returns nothing, then close; close at any time to stop the upstream."""
+
+    headers: Mapping[str, str] = {}
+
+    @abstractmethod
+    async def read(self) -> list[bytes]:
+        """The next events' data, at least one: each an OpenAI `chat.completion.chunk` as JSON bytes, or `[DONE]`.
+
+        An empty list is the end of the connection. Raises UpstreamError, never a foreign exception.
+        """
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop the upstream's work and free the connection. Safe to call twice."""
+
+
+class Limits(BaseModel):
+    """How long one attempt may take, in seconds. A connection that breaks one is closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    connect_s: float = Field(default=5, gt=0)
+    first_token_s: float = Field(default=120, gt=0)
+    idle_s: float = Field(default=60, gt=0)
+    total_s: float = Field(default=600, gt=0)
+
+
+class Electricity(BaseModel):
+    """What a local machine costs while it works: electricity, and its own price spread over its years of use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    watts: float = Field(ge=0)
+    usd_per_kwh: str
+    hardware_usd: str = "0"
+    amortise_years: float = Field(default=3, gt=0)
+    utilisation: float = Field(default=0.2, gt=0, le=1)  # the share of its life in which it works
+
+    _amounts = field_validator("usd_per_kwh", "hardware_usd")(lambda text: usd_per_mtok(text) is not None and text)
+
+
+class Upstream(BaseModel, ABC):
+    """One model at one server. The constructor's arguments are the keys of `[upstreams.NAME]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(min_length=1)
+    location: Literal["local", "remote"]
+    context_window: int | None = Field(default=None, gt=0)
+    input_usd_per_mtok: str | None = None
+    output_usd_per_mtok: str | None = None
+    cached_usd_per_mtok: str | None = None
+    electricity: Electricity | None = None
+    limits: Limits = Limits()
+
+    @field_validator("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok")
+    @classmethod
+    def _is_an_amount(cls, text: str | None) -> str | None:
+        if text is not None:
+            usd_per_mtok(text)
+        return text
+
+    @abstractmethod
+    async def complete(self, body: Body) -> Completion:
+        """The whole answer to a chat body. The upstream puts its own model's name into it. Raises UpstreamError."""
+
+    @abstractmethod
+    async def stream(self, body: Body) -> Stream:
+        """Open a stream; it returns once the upstream has answered with its headers. Raises UpstreamError."""
+
+    async def check(self) -> str:
+        """One cheap look at the server for `doctor` and readiness: what was found, in words. Raises UpstreamError."""
+        return "nothing to check"
+
+    async def aopen(self) -> None:
+        """Make the clients. Called once, on the event loop that will use them."""
+
+    async def aclose(self) -> None:
+        """Close them."""
