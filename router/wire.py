@@ -6,20 +6,18 @@ unknown fields and white space included, is never written anew.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from json.decoder import scanstring  # type: ignore[attr-defined]  # the C scanner behind json.loads
 from math import isfinite
 from typing import Any, NoReturn
 
 from weighbridge.errors import BadRequest
+from weighbridge.units import Usage
 
-MAX_DEPTH = 64
 MAX_NODES = 200_000
 
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_BRACKETS = {c: None for c in range(0x110000) if chr(c) not in "[]{}"} if False else None
-_LONE = re.compile("[\ud800-\udfff]")
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,60 +28,136 @@ class Body:
     fields: dict[str, Any]
     spans: dict[str, tuple[int, int]]
 
-    def spliced(self, changes: dict[str, Any]) -> bytes:
-        """The body with some top-level values changed or added, and everything else to the letter.
-
-        A value of None takes the field out.
-        """
-        edits = [(self.spans[k], None if v is None else json.dumps(v)) for k, v in changes.items() if k in self.spans]
-        added = [f"{json.dumps(k)}:{json.dumps(v)}" for k, v in changes.items() if k not in self.spans and v is not None]
+    def spliced(self, changes: Mapping[str, Any]) -> bytes:
+        """The body with some top-level values changed or added, and everything else to the letter."""
         text = self.text
-        for (start, end), value in sorted(edits, reverse=True):
-            text = text[:start] + (value if value is not None else "null") + text[end:]
+        edits = [(*self.spans[key], value) for key, value in changes.items() if key in self.spans]
+        for start, end, value in sorted(edits, reverse=True):
+            text = f"{text[:start]}{json.dumps(value)}{text[end:]}"
+        added = [f"{json.dumps(k)}:{json.dumps(v)}" for k, v in changes.items() if k not in self.spans]
         if added:
             close = text.rindex("}")
             comma = "," if self.fields else ""
-            text = text[:close] + comma + ",".join(added) + text[close:]
+            text = f"{text[:close]}{comma}{','.join(added)}{text[close:]}"
         return text.encode()
 
 
 def parse(raw: bytes) -> Body:
     """Read a body. BadRequest says what is wrong with it and where."""
-    text = _decoded(raw)
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"The body is not valid UTF-8 at byte {error.start}.") from None
     _guard_size(text)
     try:
         fields, spans = _read_object(text)
-    except RecursionError:
-        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+        if "\\ud" in text or "\\uD" in text:
+            _refuse_lone_surrogates(fields)
     except json.JSONDecodeError as error:
         raise BadRequest(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise BadRequest(f"The body holds a number that cannot be read: {str(error)[:80]}.") from None
+    except StopIteration as stop:
+        raise BadRequest(f"The body is not valid JSON: no valid value at character {stop.value}.") from None
+    except RecursionError:
+        raise BadRequest("The body is nested too deeply.") from None
+    except ValueError:
+        raise BadRequest("The body holds an integer of more digits than can be read.") from None
     return Body(text, fields, spans)
 
 
-def _decoded(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"The body is not valid UTF-8 at byte {error.start}.") from None
-
-
 def _guard_size(text: str) -> None:
-    """Refuse what is too deep or too scattered before it is parsed; a common body costs three counts."""
-    opening = text.count("{") + text.count("[")
-    if opening <= MAX_DEPTH and opening + text.count(",") <= MAX_NODES:
-        return
-    bare = _STRING.sub("", text)
-    if bare.count("{") + bare.count("[") + bare.count(",") > MAX_NODES:
+    """Refuse what is too scattered before it is parsed. A common body costs three counts."""
+    if _marks(text) > MAX_NODES and _marks(_STRING.sub("", text)) > MAX_NODES:
         raise BadRequest(f"The body has more than {MAX_NODES:,} values.")
-    brackets = re.sub(r"[^\[\]{}]+", "", bare)
-    for _ in range(MAX_DEPTH):
-        if not brackets:
-            return
-        shorter = brackets.replace("[]", "").replace("{}", "")
-        if len(shorter) == len(brackets):
-            return  # unbalanced: the parser will say where
-        brackets = shorter
-    if brackets:
-        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _marks(text: str) -> int:
+    return text.count(",") + text.count("{") + text.count("[")
+
+
+def _read_object(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Walk the top level with the C scanner, which reads each value whole, and note where each one stands."""
+    fields: dict[str, Any] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    at = _skip_space(text, 0)
+    if text[at : at + 1] != "{":
+        raise BadRequest("The body must be a JSON object.")
+    at = _skip_space(text, at + 1)
+    if text[at : at + 1] == "}":
+        return _ended(text, at + 1, fields, spans)
+    while True:
+        if text[at : at + 1] != '"':
+            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
+        key, at = scanstring(text, at + 1, True)
+        at = _skip_space(text, at)
+        if text[at : at + 1] != ":":
+            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
+        start = _skip_space(text, at + 1)
+        value, end = _scan(text, start)
+        if key in fields:
+            raise BadRequest(f"The body names {key[:80]!r} twice.", param=key[:80])
+        fields[key] = value
+        spans[key] = (start, end)
+        at = _skip_space(text, end)
+        match text[at : at + 1]:
+            case ",":
+                at = _skip_space(text, at + 1)
+            case "}":
+                return _ended(text, at + 1, fields, spans)
+            case _:
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+
+
+def _ended(
+    text: str, at: int, fields: dict[str, Any], spans: dict[str, tuple[int, int]]
+) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    at = _skip_space(text, at)
+    if at != len(text):
+        raise json.JSONDecodeError("Extra data", text, at)
+    return fields, spans
+
+
+def _skip_space(text: str, at: int) -> int:
+    while text[at : at + 1] in {" ", "\n", "\t", "\r"}:
+        at += 1
+    return at
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # The last of two equal names wins here, the first may win at the upstream: a way past the fence.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadRequest("The body names a field twice within one object.")
+    return found
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not isfinite(number):
+        raise BadRequest(f"The number {digits[:40]} is too large.")
+    return number
+
+
+def _not_json(name: str) -> NoReturn:
+    raise BadRequest(f"{name} is not valid JSON.")
+
+
+_scan = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_not_json).scan_once  # type: ignore[attr-defined]
+
+
+def usage_of(fields: object) -> Usage | None:
+    """The `usage` object of an OpenAI answer; None where it is absent or makes no sense. Zero stays zero."""
+    if not isinstance(fields, dict):
+        return None
+    details = fields.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    counts = (fields.get("prompt_tokens"), fields.get("completion_tokens", 0), cached or 0)
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return None
+    return Usage(*counts)  # type: ignore[arg-type]  # just checked
+
+
+def _refuse_lone_surrogates(fields: dict[str, Any]) -> None:
+    try:
+        json.dumps(fields, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise BadRequest("The body holds half of a surrogate pair (\\ud800-\\udfff), which is not text.") from None

@@ -1,0 +1,314 @@
+"""Upstreams reached over HTTP: one client session, four time limits, and every failure in our own words."""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import orjson
+from pydantic import Field, PrivateAttr, field_validator
+
+from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
+from weighbridge.upstreams.base import Limits, Upstream
+
+MAX_ANSWER_BYTES = 64 << 20
+MAX_ERROR_BYTES = 64 << 10
+MAX_HEADER_BYTES = 32 << 10
+
+# What of an upstream's headers the client may see.
+_VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-after")
+_SECRET = re.compile(r"https?://\S+|\b(?:sk|pk|key|xai|gsk|AIza)[-_]?[A-Za-z0-9*_-]{8,}|Bearer\s+\S+", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
+)
+
+
+class HttpUpstream(Upstream):
+    """An upstream with a base URL and, perhaps, a key."""
+
+    base_url: str
+    api_key_env: str = ""
+    headers: dict[str, str] = Field(default_factory=dict)  # sent with every request
+
+    _session: aiohttp.ClientSession = PrivateAttr()
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
+            raise ValueError(f"{url!r} is not a URL: write http://HOST:PORT or https://HOST/v1")
+        return url.rstrip("/")
+
+    async def aopen(self) -> None:
+        key = os.environ.get(self.api_key_env, "") if self.api_key_env else ""
+        self._session = aiohttp.ClientSession(
+            # No total here: an answer may be long. The Watchdog keeps the other three limits.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect_s),
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={
+                # A compressed answer can be a bomb, and would have to be unpacked to be accounted.
+                "accept-encoding": "identity",
+                "content-type": "application/json",
+                "user-agent": "weighbridge",
+                **({"authorization": f"Bearer {key}"} if key else {}),
+                **self.headers,
+            },
+            auto_decompress=False,
+            trust_env=False,  # a proxy from the environment would see private traffic
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            read_bufsize=MAX_HEADER_BYTES,
+        )
+
+    async def aclose(self) -> None:
+        await self._session.close()
+
+    async def post(self, path: str, body: bytes, *, first_token_s: float | None) -> "Reply":
+        """Send, and return once the headers of a good answer are here. Raises UpstreamError on everything else."""
+        return await self._request("POST", path, body, first_token_s)
+
+    async def get(self, path: str) -> Any:
+        """A small JSON answer, for looking at the server."""
+        reply = await self._request("GET", path, None, self.limits.connect_s)
+        return parsed(await reply.body())
+
+    async def _request(self, method: str, path: str, body: bytes | None, first_token_s: float | None) -> "Reply":
+        watchdog = Watchdog(self.limits, first_token_s)
+        try:
+            response = await self._session.request(method, self.base_url + path, data=body, allow_redirects=False)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            watchdog.stop()
+            raise foreign(error) from error
+        except asyncio.CancelledError:
+            watchdog.stop()
+            if watchdog.bitten and _uncancel():
+                raise TimedOut("The upstream did not answer in time.") from None
+            raise
+        reply = Reply(response, watchdog)
+        if response.status != 200:
+            raise await _refusal(reply)
+        return reply
+
+
+class Reply:
+    """An upstream's answer whose body is still to be read, under the watchdog's eyes."""
+
+    def __init__(self, response: aiohttp.ClientResponse, watchdog: "Watchdog") -> None:
+        self._response = response
+        self._watchdog = watchdog
+        watchdog.guard(response)
+        self.status = response.status
+        self.content_type = response.headers.get("content-type", "")
+        self.raw_headers = response.headers
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Those that the client may see."""
+        return {n: v for name, v in self.raw_headers.items() if (n := name.lower()).startswith(_VISIBLE)}
+
+    async def chunk(self) -> bytes:
+        """What has arrived, or nothing at the end of the body. Raises UpstreamError when that is not a proper end."""
+        self._watchdog.wait()
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._why(error) from error
+        finally:
+            self._watchdog.rest()
+
+    async def body(self, most: int = MAX_ANSWER_BYTES) -> bytes:
+        """The whole body; the connection is free afterwards."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while chunk := await self.chunk():
+                parts.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    raise Failed("The upstream's answer is too large.", code="upstream_too_large")
+        finally:
+            self.close()
+        return b"".join(parts)
+
+    def progress(self) -> None:
+        """Content came: the idle limit starts again. Pings are not content."""
+        self._watchdog.progress()
+
+    def close(self) -> None:
+        """Stop the upstream if it is still working; otherwise give its connection back."""
+        self._watchdog.stop()
+        self._response.close() if not self._response.content.at_eof() else self._response.release()
+
+    def _why(self, error: Exception) -> UpstreamError:
+        if self._watchdog.bitten:
+            return TimedOut("The upstream stopped sending.")
+        return Failed("The upstream's connection broke.", code="upstream_cut")
+
+
+class Watchdog:
+    """Closes what hangs: the first token, the gap between tokens, the whole.
+
+    One timer for an attempt, however many chunks: it looks at when content last came, and sleeps again.
+    """
+
+    def __init__(self, limits: Limits, first_token_s: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._response: aiohttp.ClientResponse | None = None
+        self._idle_s = limits.idle_s
+        now = self._loop.time()
+        self._end = now + limits.total_s
+        self._due = now + (first_token_s or limits.total_s)
+        self._waiting = True
+        self.bitten = False
+        self._timer = self._loop.call_at(min(self._due, self._end), self._look)
+
+    def guard(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def wait(self) -> None:
+        self._waiting = True
+
+    def rest(self) -> None:
+        # While the client is slow to take what we have, the upstream is not to blame.
+        self._waiting = False
+
+    def progress(self) -> None:
+        self._due = self._loop.time() + self._idle_s
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if not self._waiting:
+            self._due = max(self._due, now + min(1.0, self._idle_s))
+        due = min(self._due, self._end)
+        if now < due:
+            self._timer = self._loop.call_at(due, self._look)
+            return
+        self.bitten = True
+        if self._response is not None:
+            self._response.close()  # the read that waits for it fails now
+        elif self._task is not None:
+            self._task.cancel()
+
+
+def parsed(body: bytes) -> Any:
+    """An upstream's JSON. Raises Failed where it is something else."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Failed("The upstream's answer is not JSON.", code="upstream_malformed") from None
+
+
+def foreign(error: Exception) -> UpstreamError:
+    """A client library's exception in our words, without the address it names."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Unreachable("The upstream did not accept the connection in time.")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+        return Failed("The upstream's TLS certificate is not valid.", code="upstream_tls")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return Unreachable("The upstream cannot be reached.")
+    if isinstance(error, TimeoutError):
+        return TimedOut("The upstream did not answer in time.")
+    return Failed("The upstream's connection broke before it answered.", code="upstream_cut")
+
+
+async def _refusal(reply: Reply) -> UpstreamError:
+    """An answer that is not 200, as an error of ours."""
+    try:
+        raw = await reply.body(MAX_ERROR_BYTES)
+    except UpstreamError:
+        raw = b""
+    return refusal(reply.status, reply.raw_headers, raw)
+
+
+def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamError:
+    """What an upstream's status means for the client.
+
+    Its own 4xx about the request keeps status and message. That it refuses *our* key is no fault of the client's.
+    """
+    retry_after_s = retry_after(headers)
+    if status in {401, 403, 407}:
+        return Failed("The upstream refused the gateway's credentials.", code="upstream_auth")
+    if status == 429:
+        return Limited("The upstream's rate limit is reached.", retry_after_s=retry_after_s)
+    if status == 408:
+        return TimedOut("The upstream did not answer in time.")
+    if 400 <= status < 500:
+        return _refused(status, raw)
+    if 300 <= status < 400:
+        return Failed("The upstream answered with a redirect, which is not followed.", code="upstream_redirect")
+    error = Failed(f"The upstream failed with status {status}.", retry_after_s=retry_after_s)
+    error.billable = False
+    return error
+
+
+def _refused(status: int, raw: bytes) -> Refused:
+    message, kind, param, code = error_fields(raw)
+    if status == 404 and code is None:
+        code = "model_not_found" if message and "model" in message.lower() else "not_found"
+    if status in {400, 413} and message and _TOO_LONG.search(message):
+        code = "context_length_exceeded"
+    return Refused(
+        message or f"The upstream refused the request with status {status}.",
+        status=status,
+        type=kind or "invalid_request_error",
+        param=param,
+        code=code,
+    )
+
+
+def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | None]:
+    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's (a string) or FastAPI's (`detail`)."""
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None, None, None, None
+    error = fields.get("error", fields) if isinstance(fields, dict) else None
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict):
+        return None, None, None, None
+    message = error.get("message", error.get("detail"))
+    if message is not None and not isinstance(message, str):
+        message = json.dumps(message)
+    code = error.get("code")
+    return (
+        _SECRET.sub("[removed]", message)[:2000] if message else None,
+        _word(error.get("type")),
+        _word(error.get("param")),
+        _word(code),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return max(0.0, float(milliseconds) / 1000)
+        value = headers.get("retry-after", "")
+        if not value:
+            return None
+        if value.replace(".", "", 1).isdigit():
+            return float(value)
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _uncancel() -> bool:
+    """Take back the watchdog's own cancel; False when somebody else has cancelled the task as well."""
+    task = asyncio.current_task()
+    return task is not None and task.uncancel() == 0
