@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any, NoReturn
 
 from weighbridge.errors import BadRequest
-from weighbridge.units import Usage
+from weighbridge.units import Usage, estimated_tokens
 
 MAX_NODES = 200_000
 
@@ -154,6 +154,14 @@ def usage_of(fields: object) -> Usage | None:
     if not all(type(count) is int and count >= 0 for count in counts):
         return None
     return Usage(*counts)  # type: ignore[arg-type]  # just checked
+
+
+def estimated_output_tokens(answer: bytes) -> int:
+    """About how many tokens a whole answer has, from its text and its tool calls."""
+    choices = json.loads(answer).get("choices") or []
+    texts = [json.dumps(c["message"], ensure_ascii=False) for c in choices if isinstance(c, dict) and "message" in c]
+    # The object around the text is `{"role": "assistant", "content": ""}`, 36 characters of it.
+    return sum(estimated_tokens(max(1, len(text) - 36)) for text in texts)
 
 
 def _refuse_lone_surrogates(fields: dict[str, Any]) -> None:

@@ -1,0 +1,149 @@
+"""The chat endpoint: parse, call the gateway, answer. No decisions, no money.
+
+A plain ASGI callable, because every framework layer on this path costs as much as the gateway itself.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import orjson
+
+from weighbridge.asgi import (
+    DisconnectWatch,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    error_answer,
+    header,
+    read_body,
+    respond,
+)
+from weighbridge.errors import WeighbridgeError
+from weighbridge.gateway import Answer, Failure, Gateway, Opened
+from weighbridge.schemas import ChatRequest, check_chat
+from weighbridge.trip import Trip
+from weighbridge.units import as_usd
+from weighbridge.wire import parse
+
+_EVENT_STREAM: list[Header] = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def new_request_id() -> str:
+    """Unique, and in order of time."""
+    return f"wb-{time.time_ns() // 1_000_000:x}{secrets.token_hex(8)}"
+
+
+async def read_chat(receive: Receive, headers: Mapping[str, str], caller: str, most: int) -> ChatRequest:
+    """A chat request, read and checked. Raises BadRequest."""
+    received_s = time.monotonic()
+    body = parse(await read_body(receive, headers, most))
+    check_chat(body.fields)
+    return ChatRequest(
+        request_id=new_request_id(),
+        body=body,
+        caller=caller,
+        headers=headers,
+        received_s=received_s,
+        created_at=datetime.now(UTC),
+    )
+
+
+class ChatEndpoint:
+    """`POST /v1/chat/completions`."""
+
+    def __init__(self, gateway: Gateway, max_body_bytes: int) -> None:
+        self._gateway = gateway
+        self._most = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = await read_chat(receive, scope["weighbridge.headers"], scope["weighbridge.caller"], self._most)
+        with DisconnectWatch(receive) as client:
+            try:
+                if request.is_stream:
+                    await _send_stream(send, await self._gateway.stream(request))
+                else:
+                    await _send_whole(send, await self._gateway.complete(request))
+            except Failure as failure:
+                await _send_failure(send, request.request_id, failure)
+            except asyncio.CancelledError:
+                if not client.has_left:
+                    raise
+
+
+async def _send_whole(send: Send, answer: Answer) -> None:
+    headers = [*_trip_headers(answer.trip), *_money_headers(answer), *_passed(answer.headers)]
+    await respond(send, 200, headers, answer.body)
+
+
+async def _send_stream(send: Send, opened: Opened) -> None:
+    headers = [*_trip_headers(opened.trip), *_passed(opened.headers), *_EVENT_STREAM]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    last = b""
+    try:
+        async for part in opened.parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+    except Failure as failure:
+        # Too late for a status: one error event and no [DONE], so that a cut answer cannot pass for a whole one.
+        last = b"data: " + orjson.dumps(failure.error.body()) + b"\n\n"
+    finally:
+        await opened.parts.aclose()  # type: ignore[attr-defined]  # an async generator
+    await send({"type": "http.response.body", "body": last})
+
+
+async def _send_failure(send: Send, request_id: str, failure: Failure) -> None:
+    status, headers, body = error_answer(failure.error)
+    known = _trip_headers(failure.trip) if failure.trip else [header("x-request-id", request_id)]
+    await respond(send, status, [*known, *headers], body)
+
+
+def _trip_headers(trip: Trip) -> list[Header]:
+    """What contract section 5 adds to every answer, as far as it is known."""
+    plan = trip.plan
+    upstream = plan.reach[trip.attempt.upstream]
+    headers = [
+        header("x-request-id", trip.request.request_id),
+        header("x-weighbridge-route", plan.target.route),
+        header("x-weighbridge-upstream", trip.attempt.upstream),
+        header("x-weighbridge-location", upstream.location),
+        header("x-weighbridge-model", upstream.model),
+        header("x-weighbridge-reason", f"{trip.reason} {trip.why}".rstrip()),
+        header("x-weighbridge-attempts", str(len(trip.attempts))),
+        header("x-weighbridge-overhead-ms", f"{trip.overhead_s * 1000:.2f}"),
+        header("x-litellm-model-name", upstream.model),
+        header("x-litellm-call-id", trip.request.request_id),
+    ]
+    if plan.assessment:
+        headers.append(header("x-weighbridge-score", f"{plan.assessment.score:.4f}"))
+    if plan.decision.threshold is not None:
+        headers.append(header("x-weighbridge-threshold", f"{plan.decision.threshold:.4f}"))
+    return headers
+
+
+def _money_headers(answer: Answer) -> list[Header]:
+    cost, baseline = answer.closing.cost_nano_usd, answer.closing.baseline_cost_nano_usd
+    headers = []
+    if cost is not None:
+        headers += [header("x-weighbridge-cost-usd", as_usd(cost)), header("x-litellm-response-cost", as_usd(cost))]
+    if baseline is not None:
+        headers.append(header("x-weighbridge-baseline-cost-usd", as_usd(baseline)))
+    if cost is not None and baseline is not None:
+        headers.append(header("x-weighbridge-saved-usd", as_usd(baseline - cost)))
+    return headers
+
+
+def _passed(headers: Mapping[str, str]) -> list[Header]:
+    return [header(name, value) for name, value in headers.items()]
+
+
+def refused(error: WeighbridgeError) -> tuple[int, list[Header], bytes]:
+    """An error from before a request was one, ready to send."""
+    status, headers, body = error_answer(error)
+    return status, [header("x-request-id", new_request_id()), *headers], body

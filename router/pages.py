@@ -1,0 +1,124 @@
+"""Everything that is not the hot path: models, the decision alone, feedback, health, metrics, the dashboard."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from weighbridge.api import read_chat, refused
+from weighbridge.asgi import read_body
+from weighbridge.errors import BadRequest, NotFound, WeighbridgeError
+from weighbridge.parts import Parts
+from weighbridge.reports.render import render
+from weighbridge.reports.report import report
+from weighbridge.wire import parse
+
+_READ = ["GET", "HEAD"]
+
+
+def add_pages(app: FastAPI, parts: Parts) -> None:
+    """Give the application its pages; the API answers with and without `/v1`."""
+    for prefix in ("/v1", ""):
+        app.include_router(_api(parts), prefix=prefix, include_in_schema=prefix != "")
+    app.include_router(_operations(parts))
+    app.add_exception_handler(HTTPException, _not_served)
+
+
+def _api(parts: Parts) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/models", methods=_READ)
+    async def models() -> dict[str, Any]:
+        """Routes first, then upstreams."""
+        return {"object": "list", "data": [_model(name, parts) for name in _listed(parts)]}
+
+    @router.api_route("/models/{name:path}", methods=_READ)
+    async def model(name: str) -> dict[str, Any]:
+        parts.planner.target(name)
+        return _model(name, parts)
+
+    @router.post("/route")
+    async def route(request: Request) -> JSONResponse:
+        """The decision for a chat body, and no upstream call."""
+        headers = request.scope["weighbridge.headers"]
+        chat = await read_chat(request.receive, headers, request.scope["weighbridge.caller"], parts.max_body_bytes)
+        return JSONResponse(await parts.gateway.explain(chat))
+
+    @router.post("/feedback")
+    async def feedback(request: Request) -> dict[str, str]:
+        """The user's verdict on an answer: 0 (useless) to 1 (perfect)."""
+        raw = await read_body(request.receive, request.scope["weighbridge.headers"], parts.max_body_bytes)
+        fields = parse(raw).fields
+        request_id, score, comment = fields.get("request_id"), fields.get("score"), fields.get("comment")
+        if not isinstance(request_id, str):
+            raise BadRequest("`request_id` must be the x-request-id of an answer.", param="request_id")
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise BadRequest("`score` must be a number from 0 to 1.", param="score")
+        if comment is not None and not isinstance(comment, str):
+            raise BadRequest("`comment` must be a string.", param="comment")
+        if not await parts.ledger.feedback(request_id, float(score), comment):
+            raise NotFound(f"There is no request {request_id[:80]!r} in the ledger.", param="request_id")
+        return {"status": "recorded", "request_id": request_id}
+
+    return router
+
+
+def _operations(parts: Parts) -> APIRouter:
+    router = APIRouter()
+
+    @router.api_route("/health/live", methods=_READ)
+    @router.api_route("/health/liveliness", methods=_READ, include_in_schema=False)
+    @router.api_route("/healthz", methods=_READ, include_in_schema=False)
+    async def live() -> dict[str, str]:
+        """The process is up."""
+        return {"status": "ok"}
+
+    @router.api_route("/health/ready", methods=_READ)
+    @router.api_route("/health/readiness", methods=_READ, include_in_schema=False)
+    @router.api_route("/readyz", methods=_READ, include_in_schema=False)
+    @router.api_route("/health", methods=_READ, include_in_schema=False)
+    async def ready() -> JSONResponse:
+        """At least one upstream is usable, and the ledger writable."""
+        state = await parts.readiness()
+        return JSONResponse(state, 200 if state["status"] == "ready" else 503)
+
+    @router.api_route("/metrics", methods=_READ)
+    async def metrics() -> Response:
+        text, content_type = parts.metrics.exposition()
+        return Response(text, headers={"content-type": content_type})
+
+    @router.api_route("/", methods=_READ, include_in_schema=False)
+    def dashboard() -> HTMLResponse:
+        """The report of the last thirty days, as a page. Not async: it reads the ledger, so it runs in a thread."""
+        page = render(report(parts.ledger, now=datetime.now(UTC), since="30d"), "html")
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+        return HTMLResponse(page, headers={"content-security-policy": policy, "cache-control": "no-store, private"})
+
+    return router
+
+
+def _listed(parts: Parts) -> list[str]:
+    return [*parts.config.routes, *parts.config.upstreams]
+
+
+def _model(name: str, parts: Parts) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": parts.started_at, "owned_by": "weighbridge"}
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    """A path or a method that we do not have, in the shape of every other error."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for nothing else
+    path, method = request.url.path[:200], request.method
+    ours: WeighbridgeError
+    if error.status_code == 405:
+        ours = BadRequest(f"{method} is not allowed on {path}.", code="method_not_allowed")
+        ours.status = 405
+    else:
+        ours = NotFound(f"There is nothing at {path}.")
+    status, headers, body = refused(ours)
+    plain = {name.decode(): value.decode() for name, value in headers}
+    return Response(body, status, {**plain, **(error.headers or {}), "content-type": "application/json"})
+
+

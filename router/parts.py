@@ -1,0 +1,96 @@
+"""The composition root: from a config to the parts that answer requests. Construction here, use elsewhere."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from weighbridge.access import Access
+from weighbridge.classifiers.base import Classifier
+from weighbridge.classifiers.batched import Batched
+from weighbridge.config import Config
+from weighbridge.errors import UpstreamError
+from weighbridge.gateway import Gateway
+from weighbridge.ledger.base import Ledger
+from weighbridge.planning import Planner
+from weighbridge.prices import price_list
+from weighbridge.telemetry import Metrics
+from weighbridge.upstreams.base import Upstream
+
+PROBE_S = 2.0  # how long a look at an upstream may take
+PROBE_TTL_S = 5.0  # how long its finding holds
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Parts:
+    """What a running gateway is made of. Open it on the event loop that will use it, and close it there."""
+
+    config: Config
+    access: Access
+    classifier: Classifier | None
+    metrics: Metrics
+    started_at: int = field(default_factory=lambda: int(time.time()))
+    _probed_s: float = float("-inf")
+    _readiness: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.ledger: Ledger = config.ledger
+        self.max_body_bytes = int(config.server.max_body_mb * (1 << 20))
+        self._assessor = (
+            Batched(self.classifier, workers=config.classifier_workers, time_limit_s=config.classifier_time_limit_s)
+            if self.classifier
+            else None
+        )
+        self.planner = Planner(config, self.classifier, self._assessor.assess if self._assessor else None)
+        version = self.classifier.version if self.classifier else None
+        prices = price_list(config.upstreams)
+        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, version)
+
+    async def aopen(self) -> None:
+        await self.ledger.aopen()
+        for upstream in self.config.upstreams.values():
+            await upstream.aopen()
+
+    async def aclose(self) -> None:
+        for upstream in self.config.upstreams.values():
+            await upstream.aclose()
+        if self._assessor:
+            await self._assessor.aclose()
+        await self.ledger.aclose()
+
+    async def readiness(self) -> dict[str, Any]:
+        """Which upstreams answer, and whether the ledger can be written; looked at afresh every few seconds."""
+        now = time.monotonic()
+        if now - self._probed_s > PROBE_TTL_S:
+            self._probed_s = now
+            upstreams = self.config.upstreams
+            found = await asyncio.gather(*(_is_usable(upstream) for upstream in upstreams.values()))
+            usable = dict(zip(upstreams, found, strict=True))
+            is_ready = any(usable.values()) and await self.ledger.is_writable()
+            self._readiness = {"status": "ready" if is_ready else "not ready", "upstreams": usable}
+        return self._readiness
+
+
+def compose(config: Config, environ: Mapping[str, str]) -> Parts:
+    """Put the real parts together. The classifier is loaded only where something asks for a score."""
+    return Parts(
+        config=config,
+        access=Access.of_keys(environ.get(config.server.api_keys_env, "") if config.server.api_keys_env else ""),
+        classifier=config.make_classifier() if config.needs_classifier else None,
+        metrics=Metrics(),
+    )
+
+
+async def _is_usable(upstream: Upstream) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            await upstream.check()
+    except (UpstreamError, TimeoutError):
+        return False
+    return True

@@ -1,0 +1,247 @@
+"""Before the wire: what a model name stands for, what a request may reach, and where it goes.
+
+The order is fixed: name, rules, fence, then the policy with the classifier's score. The fence is a filter on the
+upstreams themselves: what it leaves out is not in the plan, so no later step can pick it.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from weighbridge.asks import extract, whole_text
+from weighbridge.classifiers.base import Assessment, Classifier
+from weighbridge.config import Config, Route
+from weighbridge.errors import BadRequest, Denied, ModelNotFound, Refused, Unavailable
+from weighbridge.policies.base import Decision, Situation
+from weighbridge.policies.facts import Facts
+from weighbridge.policies.rules import Rule, first_match
+from weighbridge.schemas import ChatRequest
+from weighbridge.upstreams.base import Upstream
+
+Assess = Callable[[str], Awaitable[Assessment | None]]
+
+_ROUTELLM = re.compile(r"router-.+-(\d*\.?\d+)")
+_POINTS = ("cost", "balanced", "quality")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a model name stands for.
+
+    pin: the one upstream asked for. threshold: the operating point asked for, by number or by name.
+    is_local_only: the client asked to stay on this machine, which fences as a rule does.
+    """
+
+    route: str
+    pin: str | None = None
+    threshold: float | str | None = None
+    is_local_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where a request goes, and everything that it may reach."""
+
+    target: Target
+    decision: Decision
+    reach: Mapping[str, Upstream]
+    assessment: Assessment | None
+    rule: str | None
+    fence: str | None
+    baseline: str
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The upstreams to try, in order, once each."""
+        return (self.decision.upstream, *self.decision.fallbacks)
+
+
+class Planner:
+    """Makes a plan for each request. It calls nothing but the classifier."""
+
+    def __init__(self, config: Config, classifier: Classifier | None, assess: Assess | None) -> None:
+        self._routes = config.routes
+        self._rules: Sequence[Rule] = config.rules
+        self._upstreams: Mapping[str, Upstream] = config.upstreams
+        self._local = {name: u for name, u in config.upstreams.items() if u.location == "local"}
+        self._targets = _targets(config)
+        self._thresholds = classifier.thresholds if classifier else {}
+        self._assess = assess
+        self._rules_need_score = any(rule.needs_score or rule.needs_task for rule in config.rules)
+
+    @property
+    def names(self) -> dict[str, Target]:
+        """Every name that a client may ask for, lower case; routes first, then upstreams."""
+        return self._targets
+
+    async def plan(self, request: ChatRequest) -> Plan:
+        """Raises ModelNotFound, Denied, Refused (too long for everything in reach) or Unavailable (nothing in reach)."""
+        target = self.target(request.model)
+        assessment = None
+        if self._rules_need_score:
+            assessment = await self._assessed(request)
+        rule = first_match(self._rules, self._facts(request, assessment)) if self._rules else None
+        if rule and rule.then.deny is not None:
+            raise Denied(rule.then.deny)
+        fence = "local" if target.is_local_only or (rule and rule.then.fence) else None
+        reach = self._local if fence else self._upstreams
+        if not reach:
+            raise Unavailable("The request must stay on a local upstream, and none is configured.", code="local_unavailable")
+        decision = self._without_score(target, rule, fence, reach)
+        if decision is None:
+            policy = self._routes[target.route].policy
+            if assessment is None and policy.needs_score:
+                assessment = await self._assessed(request)
+            decision = policy.decide(self._situation(target, assessment))
+        return Plan(
+            target=target,
+            decision=_fitting(decision, reach, request),
+            reach=reach,
+            assessment=assessment,
+            rule=rule.name if rule else None,
+            fence=fence,
+            baseline=self._routes[target.route].baseline,
+        )
+
+    def target(self, model: str) -> Target:
+        """What a model name stands for. Raises ModelNotFound."""
+        name = model.strip().lower()
+        if found := self._targets.get(name) or self._targets.get(name.removeprefix("weighbridge/")):
+            return found
+        if routellm := _ROUTELLM.fullmatch(name):
+            threshold = float(routellm[1])
+            if threshold > 1:
+                raise BadRequest(f"The threshold in {model[:80]!r} is above 1.", param="model")
+            return Target(next(iter(self._routes)), threshold=threshold)
+        raise ModelNotFound(f"The model {model[:200]!r} does not exist. GET /v1/models lists those that do.", param="model")
+
+    async def _assessed(self, request: ChatRequest) -> Assessment | None:
+        return await self._assess(extract(request.messages)) if self._assess else None
+
+    def _facts(self, request: ChatRequest, assessment: Assessment | None) -> Facts:
+        fields = request.body.fields
+        response_format = fields.get("response_format")
+        return Facts(
+            text=whole_text(fields),
+            ask=extract(request.messages),
+            tokens=request.estimated_input_tokens,
+            model=request.model,
+            key=request.caller,
+            headers=request.headers,
+            has_tools=bool(fields.get("tools") or fields.get("functions")),
+            has_image=_has_image(request.messages),
+            has_json_schema=isinstance(response_format, dict) and response_format.get("type") == "json_schema",
+            score=assessment.score if assessment else None,
+            task=assessment.task if assessment else None,
+        )
+
+    def _without_score(
+        self, target: Target, rule: Rule | None, fence: str | None, reach: Mapping[str, Upstream]
+    ) -> Decision | None:
+        """The decision where the client, a rule or the fence leaves no choice."""
+        route = self._routes[target.route]
+        pair = tuple(name for name in dict.fromkeys((route.small, route.large)) if name in reach)
+        if rule and rule.then.upstream is not None:
+            others = tuple(name for name in pair if name != rule.then.upstream)
+            return Decision(rule.then.upstream, others, "rule", rule.name)
+        if target.pin in reach:
+            return Decision(str(target.pin), (), "pinned", f"asked for {target.pin}")
+        if target.pin or len(pair) < 2:
+            # What was asked for lies beyond the fence: what is inside answers.
+            inside = pair or tuple(reach)
+            detail = rule.name if rule else "local only"
+            return Decision(inside[0], inside[1:], "fence" if fence else "pinned", detail)
+        return None
+
+    def _situation(self, target: Target, assessment: Assessment | None) -> Situation:
+        route = self._routes[target.route]
+        asked = target.threshold
+        named = self._thresholds.get(asked if isinstance(asked, str) else "balanced", 0.5)
+        return Situation(
+            small=route.small,
+            large=route.large,
+            threshold=asked if isinstance(asked, float) else named,
+            assessment=assessment,
+            forced=asked is not None,
+        )
+
+
+def explained(plan: Plan, request: ChatRequest) -> dict[str, object]:
+    """A plan in the words of `POST /v1/route`."""
+    decision, assessment = plan.decision, plan.assessment
+    upstream = plan.reach[decision.upstream]
+    return {
+        "route": plan.target.route,
+        "upstream": decision.upstream,
+        "model": upstream.model,
+        "location": upstream.location,
+        "score": assessment.score if assessment else None,
+        "threshold": decision.threshold,
+        "reason": decision.reason,
+        "rule": plan.rule,
+        "fence": plan.fence,
+        "signals": {
+            "detail": decision.detail,
+            "fallbacks": list(decision.fallbacks),
+            "task": assessment.task if assessment else None,
+            "task_probability": assessment.task_probability if assessment else None,
+            "scored_characters": len(extract(request.messages)),
+            "estimated_tokens": request.estimated_input_tokens,
+        },
+    }
+
+
+def _targets(config: Config) -> dict[str, Target]:
+    """Every name that stands for something. Routes come first: where a model's name repeats, the first one has it."""
+    targets: dict[str, Target] = {}
+    for name, route in config.routes.items():
+        targets[name] = Target(name)
+        targets |= {f"{name}:{point}": Target(name, threshold=point) for point in _POINTS}
+        for location in ("local", "remote"):
+            pair = (route.small, route.large) if location == "local" else (route.large, route.small)
+            pin = next((u for u in pair if config.upstreams[u].location == location), None)
+            if pin:
+                targets[f"{name}:{location}"] = Target(name, pin=pin, is_local_only=location == "local")
+    for name, upstream in config.upstreams.items():
+        target = Target(_route_of(name, config.routes), pin=name)
+        targets.setdefault(name.lower(), target)
+        targets.setdefault(upstream.model.lower(), target)
+    return targets
+
+
+def _route_of(upstream: str, routes: Mapping[str, Route]) -> str:
+    """The route whose baseline a request that names this upstream is measured against."""
+    return next((n for n, r in routes.items() if upstream in {r.small, r.large}), next(iter(routes)))
+
+
+def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: ChatRequest) -> Decision:
+    """Leave out the upstreams whose context window the request would overflow: they would clip it silently."""
+    chain = (decision.upstream, *decision.fallbacks)
+    fits = [name for name in chain if _fits(reach[name], request)]
+    if len(fits) == len(chain):
+        return decision
+    if fits and fits[0] == chain[0]:
+        return replace(decision, fallbacks=tuple(fits[1:]))
+    if fits:
+        detail = f"too long for the window of {chain[0]}"
+        return Decision(fits[0], tuple(fits[1:]), "context_window", detail, decision.threshold)
+    raise Refused(
+        f"The request, of {request.text_length:,} characters, is too long for every upstream that it may reach.",
+        status=400,
+        type="invalid_request_error",
+        param="messages",
+        code="context_length_exceeded",
+    )
+
+
+def _fits(upstream: Upstream, request: ChatRequest) -> bool:
+    if upstream.context_window is None:
+        return True
+    # Many local servers clip in silence, so there we err on the safe side; a remote one says when it is too much.
+    characters_per_token = 3 if upstream.location == "local" else 4
+    return request.text_length // characters_per_token + request.asked_output_tokens <= upstream.context_window
+
+
+def _has_image(messages: Sequence[Mapping[str, object]]) -> bool:
+    parts = (part for m in messages if isinstance(m.get("content"), list) for part in m["content"])  # type: ignore[attr-defined]
+    return any(part.get("type") in {"image_url", "input_image", "image"} for part in parts)

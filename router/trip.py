@@ -1,0 +1,241 @@
+"""The bookkeeping of one request: its clocks, its attempts and their money, as rows for the ledger. No effects."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from weighbridge.errors import Denied, Refused, UpstreamError, WeighbridgeError
+from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
+from weighbridge.planning import Plan
+from weighbridge.schemas import ChatRequest
+from weighbridge.units import Price, Usage, cost_of
+
+Prices = Mapping[str, Price | None]  # by the upstream's name
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call on the wire, as far as it has come. Times are monotonic seconds."""
+
+    no: int
+    upstream: str
+    started_s: float
+    reserved_nano_usd: int | None
+    first_token_s: float | None = None
+
+
+class Trip:
+    """One request's way through the gateway. Its methods follow the order of the way."""
+
+    def __init__(self, request: ChatRequest, plan: Plan, prices: Prices, now: Callable[[], float]) -> None:
+        self.request = request
+        self.plan = plan
+        self._prices = prices
+        self._now = now
+        self.attempts: list[Attempt] = []
+        self._ended: list[Settlement] = []
+        self._waited_s = 0.0  # for upstreams, so not our overhead
+        self.overhead_s = 0.0
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.attempts[-1]
+
+    @property
+    def was_fallback(self) -> bool:
+        return self.attempt.upstream != self.plan.decision.upstream
+
+    @property
+    def reason(self) -> str:
+        return "fallback" if self.was_fallback else self.plan.decision.reason
+
+    @property
+    def why(self) -> str:
+        """The words after the reason."""
+        if self.was_fallback:
+            return f"{self.plan.decision.upstream} {self._ended[-1].error_code if self._ended else ''}".rstrip()
+        return self.plan.decision.detail
+
+    @property
+    def total(self) -> Settlement:
+        """The settlement that ended the request."""
+        return self._ended[-1]
+
+    def opening(self, *, classifier: str | None, store_prompt: bool) -> Opening:
+        plan, request = self.plan, self.request
+        return Opening(
+            request_id=request.request_id,
+            created_at=request.created_at,
+            route=plan.target.route,
+            model_asked=request.model[:200],
+            caller=request.caller,
+            reason=plan.decision.reason,
+            reason_detail=plan.decision.detail,
+            rule=plan.rule,
+            fence=plan.fence,
+            score=plan.assessment.score if plan.assessment else None,
+            threshold=plan.decision.threshold,
+            task=plan.assessment.task if plan.assessment else None,
+            classifier=classifier if plan.assessment else None,
+            is_stream=request.is_stream,
+            tags=request.headers.get("x-litellm-tags"),
+            prompt=request.body.text if store_prompt else None,
+        )
+
+    def begin(self, name: str) -> Reservation:
+        """Start an attempt: what it may cost at worst is set aside."""
+        worst = Usage(self.request.estimated_input_tokens, self.request.most_output_tokens, source="estimated")
+        upstream = self.plan.reach[name]
+        price = self._prices[name]
+        reserved = cost_of(worst, price, upstream.limits.total_s)
+        self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved))
+        return Reservation(
+            request_id=self.request.request_id,
+            attempt_no=self.attempt.no,
+            started_at=datetime.now(UTC),
+            upstream=name,
+            model=upstream.model,
+            location=upstream.location,
+            reserved_nano_usd=reserved,
+        )
+
+    def answered(self) -> None:
+        """The upstream's answer, or its first chunk, is here: from now on the time is the client's."""
+        now = self._now()
+        self.attempt.first_token_s = now - self.attempt.started_s
+        self._waited_s += now - self.attempt.started_s
+        self.overhead_s = now - self.request.received_s - self._waited_s
+
+    def succeeded(self, usage: Usage) -> Settlement:
+        return self._settle("settled", "ok", None, usage)
+
+    def failed(self, error: UpstreamError) -> Settlement:
+        """The attempt failed before the first byte reached the client."""
+        self._waited_s += self._now() - self.attempt.started_s
+        # What the upstream may have worked on is not known to be free.
+        status: Status = "unknown" if error.billable else "released"
+        return self._settle(status, error.end_reason, error.code, None)  # type: ignore[arg-type]
+
+    def broken(self, end_reason: EndReason, code: str | None, output_tokens: int) -> Settlement:
+        """The answer ended in the middle: cut, stalled, or the client left. What it cost is estimated."""
+        if self.attempt.first_token_s is None:
+            return self._settle("unknown", end_reason, code, None)
+        usage = Usage(self.request.estimated_input_tokens, output_tokens, source="estimated")
+        return self._settle("settled", end_reason, code, usage)
+
+    def never_sent(self, end_reason: EndReason) -> Settlement:
+        return self._settle("released", end_reason, None, None)
+
+    def closing(self, http_status: int) -> Closing:
+        """The whole request, from how its last attempt ended."""
+        last = self.total
+        upstream = self.plan.reach[self.attempt.upstream]
+        costs = [s.cost_nano_usd for s in self._ended]
+        return Closing(
+            request_id=self.request.request_id,
+            status=last.status,
+            end_reason=last.end_reason,
+            http_status=http_status,
+            error_code=last.error_code,
+            upstream=self.attempt.upstream,
+            model=upstream.model,
+            location=upstream.location,
+            reason=self.reason,
+            attempts=len(self.attempts),
+            input_tokens=last.input_tokens,
+            output_tokens=last.output_tokens,
+            cached_tokens=last.cached_tokens,
+            usage_source=last.usage_source,
+            cost_nano_usd=None if None in costs else sum(c for c in costs if c is not None),
+            baseline_upstream=self.plan.baseline,
+            baseline_cost_nano_usd=self._baseline_cost(last),
+            price_version=last.price_version,
+            ttft_s=self.attempt.first_token_s,
+            latency_s=self._now() - self.request.received_s,
+            overhead_s=self.overhead_s,
+        )
+
+    def _baseline_cost(self, last: Settlement) -> int | None:
+        """What the same tokens would have cost on the baseline. Without an answer there is nothing to compare."""
+        if last.input_tokens is None:
+            return None
+        if self.attempt.upstream == self.plan.baseline:
+            return last.cost_nano_usd
+        price = self._prices[self.plan.baseline]
+        if price and price.usd_per_second:
+            return None  # priced by the second, and nobody knows how many it would have taken
+        return cost_of(Usage(last.input_tokens, last.output_tokens or 0, last.cached_tokens or 0), price)
+
+    def _settle(self, status: Status, end_reason: EndReason, code: str | None, usage: Usage | None) -> Settlement:
+        attempt = self.attempt
+        latency_s = self._now() - attempt.started_s
+        price = self._prices[attempt.upstream]
+        settlement = Settlement(
+            request_id=self.request.request_id,
+            attempt_no=attempt.no,
+            status=status,
+            end_reason=end_reason,
+            error_code=code,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            cached_tokens=usage.cached_tokens if usage else None,
+            usage_source=usage.source if usage else "none",
+            cost_nano_usd=_cost(status, usage, price, attempt, latency_s),
+            price_version=price.version if price else None,
+            ttft_s=attempt.first_token_s,
+            latency_s=latency_s,
+        )
+        self._ended.append(settlement)
+        return settlement
+
+
+def _cost(status: Status, usage: Usage | None, price: Price | None, attempt: Attempt, latency_s: float) -> int | None:
+    if usage:
+        return cost_of(usage, price, latency_s)
+    # What was released cost nothing, and so did what is free at worst; the rest nobody knows.
+    return 0 if status == "released" or attempt.reserved_nano_usd == 0 else None
+
+
+def turned_away(request: ChatRequest, error: WeighbridgeError) -> tuple[Opening, Closing]:
+    """The rows of a request that no upstream saw."""
+    reason = "rule" if isinstance(error, Denied) else "context_window" if isinstance(error, Refused) else "fence"
+    opening = Opening(
+        request_id=request.request_id,
+        created_at=request.created_at,
+        route=None,
+        model_asked=request.model[:200],
+        caller=request.caller,
+        reason=reason,
+        reason_detail=error.code,
+        rule=None,
+        fence=None,
+        score=None,
+        threshold=None,
+        task=None,
+        classifier=None,
+        is_stream=request.is_stream,
+    )
+    closing = Closing(
+        request_id=request.request_id,
+        status="released",
+        end_reason="refused",
+        http_status=error.status,
+        error_code=error.code,
+        upstream=None,
+        model=None,
+        location=None,
+        reason=reason,
+        attempts=0,
+        input_tokens=None,
+        output_tokens=None,
+        cached_tokens=None,
+        usage_source="none",
+        cost_nano_usd=0,
+        baseline_upstream=None,
+        baseline_cost_nano_usd=None,
+        price_version=None,
+        ttft_s=None,
+        latency_s=0.0,
+        overhead_s=0.0,
+    )
+    return opening, closing
