@@ -1,0 +1,270 @@
+"""The ledger's tables in SQLite, who owns the open rows in them, and how an older file becomes a newer one."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from weighbridge.ledger.base import CannotOpen
+
+BUSY_S = 2.0
+CHECK_S = 1.0  # a large file is checked for that long at most, so that a restart stays quick
+
+_REQUESTS = """CREATE TABLE requests (
+    request_id TEXT NOT NULL PRIMARY KEY,
+    created_at INTEGER NOT NULL,
+    route TEXT,
+    model_asked TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    reason_detail TEXT NOT NULL,
+    rule TEXT,
+    fence TEXT,
+    score REAL,
+    threshold REAL,
+    task TEXT,
+    classifier TEXT,
+    is_stream INTEGER NOT NULL,
+    tags TEXT,
+    prompt TEXT,
+    process INTEGER NOT NULL,
+    status TEXT NOT NULL DEFAULT 'reserved'
+        CHECK (status IN ('reserved', 'sent', 'settled', 'released', 'unknown')),
+    end_reason TEXT CHECK (end_reason IN ('ok', 'client_gone', 'upstream_cut', 'timeout', 'refused', 'error')),
+    http_status INTEGER,
+    error_code TEXT,
+    upstream TEXT,
+    model TEXT,
+    location TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    input_tokens INTEGER,
+    output_tokens INTEGER,
+    cached_tokens INTEGER,
+    usage_source TEXT NOT NULL DEFAULT 'none',
+    cost_nano_usd INTEGER,
+    baseline_upstream TEXT,
+    baseline_cost_nano_usd INTEGER,
+    price_version TEXT,
+    ttft_s REAL,
+    latency_s REAL,
+    overhead_s REAL
+)"""
+
+_ATTEMPTS = """CREATE TABLE attempts (
+    request_id TEXT NOT NULL,
+    attempt_no INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    upstream TEXT NOT NULL,
+    model TEXT NOT NULL,
+    location TEXT NOT NULL,
+    reserved_nano_usd INTEGER,
+    status TEXT NOT NULL DEFAULT 'reserved'
+        CHECK (status IN ('reserved', 'sent', 'settled', 'released', 'unknown')),
+    end_reason TEXT CHECK (end_reason IN ('ok', 'client_gone', 'upstream_cut', 'timeout', 'refused', 'error')),
+    error_code TEXT,
+    input_tokens INTEGER,
+    output_tokens INTEGER,
+    cached_tokens INTEGER,
+    usage_source TEXT NOT NULL DEFAULT 'none',
+    cost_nano_usd INTEGER,
+    price_version TEXT,
+    ttft_s REAL,
+    latency_s REAL,
+    PRIMARY KEY (request_id, attempt_no)
+) WITHOUT ROWID"""
+
+_OTHERS = (
+    "CREATE TABLE feedback (request_id TEXT NOT NULL PRIMARY KEY, given_at INTEGER NOT NULL, score REAL NOT NULL,"
+    " comment TEXT) WITHOUT ROWID",
+    # AUTOINCREMENT: a number is never given twice, so a dead process's lock file is never a living one's.
+    "CREATE TABLE processes (process INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL, opened_at INTEGER NOT NULL)",
+    "CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX requests_created ON requests (created_at)",
+    # As small as what is under way, so that a start finds what a dead process left without reading the whole table.
+    "CREATE INDEX requests_open ON requests (process) WHERE status IN ('reserved', 'sent')",
+)
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in (_REQUESTS, _ATTEMPTS, *_OTHERS):
+        connection.execute(statement)
+
+
+# The n-th takes a file from schema n to n + 1, within one transaction.
+_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+SCHEMA = len(_MIGRATIONS)
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def uri(path: str, mode: str) -> str:
+    return f"file:{quote(str(Path(path).absolute()))}?mode={mode}"
+
+
+def schema_of(connection: sqlite3.Connection, path: str) -> int:
+    """The schema of a file, 0 for an empty one. CannotOpen where a newer Weighbridge wrote it, or somebody else."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not tables:
+        return 0
+    if not {"meta", "requests", "attempts"} <= tables:
+        raise CannotOpen(f"{path} is an SQLite file, but not a ledger: name another path in [ledger]")
+    found = int(connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()[0])
+    if found > SCHEMA:
+        raise CannotOpen(
+            f"{path} was written by a newer Weighbridge (schema {found}, this one knows {SCHEMA}):"
+            " install that version, or name another path in [ledger]"
+        )
+    return found
+
+
+def connect(path: str, synchronous: str) -> sqlite3.Connection:
+    """Open a ledger for writing: made if missing, checked, brought up to date. CannotOpen says what is wrong."""
+    try:
+        # The other files of a WAL database take over the mode of the first.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(
+            uri(path, "rw"), uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False
+        )
+    except (OSError, sqlite3.Error) as error:
+        raise CannotOpen(f"the ledger {path} cannot be opened: {error}") from error
+    try:
+        _use_wal(connection)
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        _check(connection, path)
+        _migrate(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        raise CannotOpen(f"the ledger {path} cannot be opened: {error}") from error
+    except CannotOpen:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that meet at a new file: here SQLite does not wait by itself."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _check(connection: sqlite3.Connection, path: str) -> None:
+    deadline = time.monotonic() + CHECK_S
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
+    try:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        found = "ok"
+    finally:
+        connection.set_progress_handler(None, 0)
+    if found != "ok":
+        raise CannotOpen(f"the ledger {path} is damaged ({found}): move it aside, or restore it from a backup")
+
+
+def _migrate(connection: sqlite3.Connection, path: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        found = schema_of(connection, path)
+        for step in _MIGRATIONS[found:]:
+            step(connection)
+        if found != SCHEMA:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+@dataclass(slots=True)
+class Owner:
+    """This process's number in the ledger, held for as long as it lives.
+
+    Each process keeps a file of its own locked through SQLite, whose locks hold on every platform, also between two
+    ledgers of one process, and end with the process however it ends.
+    """
+
+    process: int
+    path: str
+    lock: sqlite3.Connection
+
+    def release(self, connection: sqlite3.Connection) -> None:
+        with suppress(sqlite3.Error):
+            connection.execute("DELETE FROM processes WHERE process = ?", (self.process,))
+        self.lock.close()
+        with suppress(OSError):
+            Path(self.path).unlink()
+
+
+def register(connection: sqlite3.Connection, path: str) -> Owner:
+    """Enter this process, and close what dead ones left open: their attempts may have been served and billed."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for (process,) in connection.execute("SELECT process FROM processes").fetchall():
+            _bury(connection, path, process)
+        cursor = connection.execute("INSERT INTO processes (pid, opened_at) VALUES (?, ?)", (os.getpid(), now_us()))
+        process = cursor.lastrowid or 0
+        lock_path = _lock_path(path, process)
+        lock = _lock(lock_path)
+        if lock is None:
+            raise CannotOpen(f"{lock_path} is locked by another process: remove it if no gateway uses {path}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return Owner(process, lock_path, lock)
+
+
+def _lock_path(path: str, process: int) -> str:
+    return f"{path}-process-{process}"
+
+
+def _lock(lock_path: str) -> sqlite3.Connection | None:
+    """Take a process's lock; None while that process lives."""
+    os.close(os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600))
+    lock = sqlite3.connect(uri(lock_path, "rw"), uri=True, isolation_level=None, timeout=0, check_same_thread=False)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        lock.close()
+        return None
+    return lock
+
+
+_BURY_ATTEMPTS = """UPDATE attempts SET status = 'unknown', end_reason = 'error', error_code = 'process_died'
+    WHERE status IN ('reserved', 'sent')
+    AND request_id IN (SELECT request_id FROM requests WHERE process = ? AND status IN ('reserved', 'sent'))"""
+
+_BURY_REQUESTS = """UPDATE requests SET status = 'unknown', end_reason = 'error', error_code = 'process_died',
+    (upstream, model, location, attempts) = (
+        SELECT upstream, model, location, ifnull(max(attempt_no), 0) FROM attempts
+        WHERE attempts.request_id = requests.request_id)
+    WHERE process = ? AND status IN ('reserved', 'sent')"""
+
+
+def _bury(connection: sqlite3.Connection, path: str, process: int) -> None:
+    lock_path = _lock_path(path, process)
+    lock = _lock(lock_path)
+    if lock is None:
+        return
+    connection.execute(_BURY_ATTEMPTS, (process,))
+    connection.execute(_BURY_REQUESTS, (process,))
+    connection.execute("DELETE FROM processes WHERE process = ?", (process,))
+    lock.close()
+    with suppress(OSError):
+        Path(lock_path).unlink()

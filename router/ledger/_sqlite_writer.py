@@ -1,0 +1,245 @@
+"""The one thread that writes an SQLite ledger: what has come since the last commit goes into the next one."""
+
+import logging
+import sqlite3
+import threading
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from weighbridge.errors import Unavailable
+from weighbridge.ledger._sqlite_schema import Owner, now_us
+from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
+
+log = logging.getLogger(__name__)
+
+# A commit larger than this holds its callers up for longer than it saves.
+BATCH = 512
+# How long a `sent` mark may wait for others to travel with.
+MARK_S = 0.1
+# How often rows that could not be written are tried again while nothing else is.
+RETRY_S = 0.5
+# Settlements kept in memory while the disk is full: what was paid for is recorded when there is room again.
+KEPT = 100_000
+
+# Python binds None ten times more slowly than a number, so we bind this and let SQLite make it NULL.
+_NULL = -(2**62)
+
+
+def _value(name: str) -> str:
+    return f"nullif(?, {_NULL})"
+
+
+_OPENING = ("request_id", "model_asked", "caller", "reason", "reason_detail", "route", "rule", "fence", "score",
+            "threshold", "task", "classifier", "tags")  # fmt: skip
+_RESERVATION = ("request_id", "attempt_no", "upstream", "model", "location", "reserved_nano_usd")
+_SETTLEMENT = ("status", "end_reason", "error_code", "input_tokens", "output_tokens", "cached_tokens", "usage_source",
+               "cost_nano_usd", "price_version", "ttft_s", "latency_s", "request_id", "attempt_no")  # fmt: skip
+_CLOSING = ("status", "end_reason", "http_status", "error_code", "upstream", "model", "location", "reason", "attempts",
+            "input_tokens", "output_tokens", "cached_tokens", "usage_source", "cost_nano_usd", "baseline_upstream",
+            "baseline_cost_nano_usd", "price_version", "ttft_s", "latency_s", "overhead_s", "request_id")  # fmt: skip
+
+_of_opening = attrgetter(*_OPENING)
+_of_reservation = attrgetter(*_RESERVATION)
+_of_settlement = attrgetter(*_SETTLEMENT)
+_of_closing = attrgetter(*_CLOSING)
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(map(_value, columns))})"
+
+
+def _update(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
+    changes = ", ".join(f"{column} = {_value(column)}" for column in columns if column not in key)
+    where = " AND ".join(f"{column} = ?" for column in key)
+    # No row leaves `settled`, `released` or `unknown`: the first word about it is the last.
+    return f"UPDATE {table} SET {changes} WHERE {where} AND status IN ('reserved', 'sent')"
+
+
+_OPEN = _insert("requests", (*_OPENING, "created_at", "is_stream", "process", "prompt"))
+_RESERVE = _insert("attempts", (*_RESERVATION, "started_at"))
+_SENT = "UPDATE attempts SET status = 'sent' WHERE request_id = ? AND attempt_no = ? AND status = 'reserved'"
+_SETTLE = _update("attempts", _SETTLEMENT, ("request_id", "attempt_no"))
+_CLOSE = _update("requests", _CLOSING, ("request_id",))
+_FEEDBACK = """INSERT INTO feedback (request_id, given_at, score, comment)
+    SELECT request_id, ?, ?, ? FROM requests WHERE request_id = ?
+    ON CONFLICT DO UPDATE SET given_at = excluded.given_at, score = excluded.score, comment = excluded.comment"""
+_PROBE = "INSERT OR REPLACE INTO meta VALUES ('probed_at', ?)"
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """What one call brought: rows for up to four statements, and who waits for their commit."""
+
+    opening: Opening | None = None
+    reservation: Reservation | None = None
+    settlement: Settlement | None = None
+    closing: Closing | None = None
+    feedback: tuple[str, float, str | None] | None = None
+    is_probe: bool = False
+    future: "Future[Any] | None" = None
+
+
+@dataclass(slots=True)
+class Writer:
+    """Owns the connection once started. The event loop only ever puts records into the queue."""
+
+    connection: sqlite3.Connection
+    owner: Owner
+    loop: AbstractEventLoop
+    store_prompts: bool
+    queue: "SimpleQueue[Record | None]" = field(default_factory=SimpleQueue)
+    marks: deque[tuple[str, int]] = field(default_factory=deque)
+    kept: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
+    has_news: bool = False
+    thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self.thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits, and end. Blocks."""
+        self.queue.put(None)
+        if self.thread is not None:
+            self.thread.join()
+
+    def submit(self, record: Record) -> "Future[Any]":
+        """Called on the event loop: the future is done when the record is committed."""
+        record.future = future = self.loop.create_future()
+        self.queue.put(record)
+        return future
+
+    def _run(self) -> None:
+        is_open = True
+        while is_open:
+            batch = self._next_batch()
+            is_open = None not in batch
+            self._write([record for record in batch if record is not None])
+        if self.kept:
+            log.error("the ledger could not be written: %d settlements are lost", len(self.kept))
+        self.owner.release(self.connection)
+        self.connection.close()
+
+    def _next_batch(self) -> list[Record | None]:
+        timeout = RETRY_S if self.kept else MARK_S if self.has_news else None
+        self.has_news = False
+        try:
+            batch = [self.queue.get(timeout=timeout)]
+        except Empty:
+            return []
+        for _ in range(min(self.queue.qsize(), BATCH)):
+            batch.append(self.queue.get_nowait())
+        return batch
+
+    def _write(self, batch: list[Record]) -> None:
+        marks = [self.marks.popleft() for _ in range(len(self.marks))]
+        records = [*self.kept, *batch]
+        if not records and not marks:
+            return
+        try:
+            outcomes = self._commit(records, marks)
+        except sqlite3.IntegrityError:
+            outcomes = self._commit_one_by_one(records, marks)
+        except sqlite3.Error as error:
+            outcomes = self._refuse(records, error)
+        self._answer(records, outcomes)
+
+    def _commit(self, records: Sequence[Record], marks: Sequence[tuple[str, int]]) -> list[object]:
+        """All or nothing. One transaction, a statement per kind of row: each kind comes after those it builds on."""
+        execute, many = self.connection.execute, self.connection.executemany
+        execute("BEGIN IMMEDIATE")
+        try:
+            many(_OPEN, [self._opened(r.opening) for r in records if r.opening])
+            many(_RESERVE, [_reserved(r.reservation) for r in records if r.reservation])
+            settled = {(s.request_id, s.attempt_no): _nulled(_of_settlement(s)) for r in records if (s := r.settlement)}
+            if marks:
+                many(_SENT, [mark for mark in marks if mark not in settled])
+            many(_SETTLE, settled.values())
+            many(_CLOSE, [_nulled(_of_closing(r.closing)) for r in records if r.closing])
+            outcomes = [self._said(r) if r.feedback or r.is_probe else None for r in records]
+            execute("COMMIT")
+        except BaseException:
+            # SQLite itself rolls back when the disk is full.
+            if self.connection.in_transaction:
+                execute("ROLLBACK")
+            raise
+        self.kept.clear()
+        self.has_news = any(r.reservation for r in records)
+        return outcomes
+
+    def _commit_one_by_one(self, records: Sequence[Record], marks: Sequence[tuple[str, int]]) -> list[object]:
+        """A row that contradicts the ledger fails alone, not with its neighbours."""
+        outcomes: list[object] = []
+        self.kept.clear()
+        for record in records:
+            try:
+                outcomes += self._commit([record], ())
+            except sqlite3.IntegrityError as error:
+                log.error("the ledger refuses a row: %s", error)
+                outcomes.append(Unavailable("The request contradicts the ledger.", code="ledger_conflict"))
+            except sqlite3.Error as error:
+                outcomes += self._refuse([record], error)
+        self.marks.extend(marks)
+        self.has_news = True
+        return outcomes
+
+    def _refuse(self, records: Sequence[Record], error: sqlite3.Error) -> list[object]:
+        """Nothing of it was written. Settlements are kept for later; whoever waits is told now."""
+        log.error("the ledger cannot be written: %s", error)
+        known = set(map(id, self.kept))
+        self.kept.extend(r for r in records if r.settlement and id(r) not in known)
+        return [Unavailable("The ledger cannot be written.", code="ledger_unavailable", retry_after_s=5)] * len(records)
+
+    def _opened(self, opening: Opening) -> list[object]:
+        row = _nulled(_of_opening(opening))
+        prompt = opening.prompt if self.store_prompts else None
+        row += (
+            microseconds(opening.created_at),
+            1 if opening.is_stream else 0,
+            self.owner.process,
+            _NULL if prompt is None else prompt,
+        )
+        return row
+
+    def _said(self, record: Record) -> bool:
+        if record.feedback is None:
+            self.connection.execute(_PROBE, (str(now_us()),))
+            return True
+        request_id, score, comment = record.feedback
+        return self.connection.execute(_FEEDBACK, (now_us(), score, comment, request_id)).rowcount > 0
+
+    def _answer(self, records: Sequence[Record], outcomes: Iterable[object]) -> None:
+        waiting = [(r.future, outcome) for r, outcome in zip(records, outcomes, strict=True) if r.future]
+        for record in records:
+            record.future = None
+        if waiting:
+            try:
+                self.loop.call_soon_threadsafe(_resolve, waiting)
+            except RuntimeError:
+                log.warning("the event loop ended before the ledger answered")
+
+
+def _reserved(reservation: Reservation) -> list[object]:
+    row = _nulled(_of_reservation(reservation))
+    row.append(microseconds(reservation.started_at))
+    return row
+
+
+def _nulled(values: Iterable[object]) -> list[object]:
+    return [_NULL if value is None else value for value in values]
+
+
+def _resolve(waiting: Iterable[tuple["Future[Any]", object]]) -> None:
+    """On the event loop, once per commit."""
+    for future, outcome in waiting:
+        if future.done():  # whoever waited has gone
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

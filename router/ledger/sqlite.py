@@ -1,0 +1,131 @@
+"""The ledger in one SQLite file: no server, many readers, and several worker processes may share it.
+
+Rows are committed in groups by a thread of their own, so the event loop never waits for a disk. SIGKILL loses nothing
+that was acknowledged; `synchronous = "full"` makes that hold for a power cut too.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr
+
+from weighbridge.errors import Unavailable
+from weighbridge.ledger._sqlite_schema import BUSY_S, connect, register, schema_of, uri
+from weighbridge.ledger._sqlite_writer import Record, Writer
+from weighbridge.ledger.base import (
+    EPOCH,
+    CannotOpen,
+    Closing,
+    Entry,
+    Ledger,
+    Line,
+    Opening,
+    Reservation,
+    Settlement,
+    microseconds,
+)
+
+_FETCH = 1000
+
+
+class SQLite(Ledger):
+    """Keep the ledger at `path`.
+
+    synchronous: with "normal" a power cut may lose the last commits (a crash or SIGKILL loses none); with "full" not.
+    """
+
+    path: str = Field(default="weighbridge.db", min_length=1)
+    synchronous: Literal["normal", "full"] = "normal"
+
+    _writer: Writer | None = PrivateAttr(default=None)
+
+    async def aopen(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._writer = await asyncio.to_thread(self._open, loop)
+        self._writer.start()
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> Writer:
+        connection = connect(self.path, self.synchronous)
+        try:
+            owner = register(connection, self.path)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise CannotOpen(f"the ledger {self.path} cannot be opened: {error}") from error
+            raise
+        return Writer(connection, owner, loop, self.store_prompts)
+
+    async def aclose(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            await asyncio.to_thread(writer.stop)
+
+    def reserve(self, opening: Opening | None, reservation: Reservation) -> Awaitable[None]:
+        return self._submit(Record(opening, reservation))
+
+    def sent(self, request_id: str, attempt_no: int) -> None:
+        if self._writer is not None:
+            self._writer.marks.append((request_id, attempt_no))
+
+    def settle(self, settlement: Settlement, closing: Closing | None) -> Awaitable[None]:
+        return self._submit(Record(None, None, settlement, closing))
+
+    def turned_away(self, opening: Opening, closing: Closing) -> Awaitable[None]:
+        return self._submit(Record(opening, None, None, closing))
+
+    def feedback(self, request_id: str, score: float, comment: str | None) -> Awaitable[bool]:
+        return self._submit(Record(feedback=(request_id, score, comment)))
+
+    async def is_writable(self) -> bool:
+        try:
+            return bool(await self._submit(Record(is_probe=True)))
+        except Unavailable:
+            return False
+
+    def _submit(self, record: Record) -> "asyncio.Future[Any]":
+        if self._writer is None:
+            raise Unavailable("The ledger is closed.", code="ledger_unavailable")
+        return self._writer.submit(record)
+
+    def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
+        columns = ", ".join(_ENTRY.get(name, f"r.{name}") for name in Entry.__slots__)
+        for row in self._read(columns, since, until):
+            values = list(row)
+            values[_CREATED_AT] = EPOCH + timedelta(microseconds=values[_CREATED_AT])
+            values[_IS_STREAM] = bool(values[_IS_STREAM])
+            yield Entry(*values)
+
+    def lines(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Line]:
+        return map(Line._make, self._read(f"r.created_at, {', '.join(Line._fields[1:])}", since, until))
+
+    def _read(self, columns: str, since: datetime | None, until: datetime | None) -> Iterator[tuple[Any, ...]]:
+        """Rows on a read-only connection of their own: one snapshot, whatever is written meanwhile."""
+        connection = self._connect_to_read()
+        try:
+            schema_of(connection, self.path)
+            source = "requests r LEFT JOIN feedback f USING (request_id)" if "f.score" in columns else "requests r"
+            cursor = connection.execute(
+                f"SELECT {columns} FROM {source} WHERE r.created_at >= ? AND r.created_at < ? ORDER BY r.created_at",  # noqa: S608  # our own names
+                (_BEGINNING if since is None else microseconds(since), _END if until is None else microseconds(until)),
+            )
+            while rows := cursor.fetchmany(_FETCH):
+                yield from rows
+        except sqlite3.Error as error:
+            raise CannotOpen(f"the ledger {self.path} cannot be read: {error}") from error
+        finally:
+            connection.close()
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        if not Path(self.path).is_file():
+            raise CannotOpen(f"there is no ledger at {self.path} yet: serve a request first, or check [ledger] path")
+        return sqlite3.connect(uri(self.path, "ro"), uri=True, timeout=BUSY_S, check_same_thread=False)
+
+
+_ENTRY = {"feedback": "f.score", "request_id": "r.request_id"}
+_CREATED_AT = Entry.__slots__.index("created_at")
+_IS_STREAM = Entry.__slots__.index("is_stream")
+_BEGINNING, _END = -(2**63), 2**63 - 1
