@@ -1,0 +1,300 @@
+"""Every provider that litellm knows. The only file that imports litellm, and only once such an upstream is opened."""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import orjson
+from pydantic import Field, PrivateAttr
+
+from weighbridge.errors import Cut, Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
+from weighbridge.upstreams.base import Completion, Limits, Stream, Upstream
+from weighbridge.upstreams.http import error_fields, retry_after
+from weighbridge.upstreams.ollama_translation import Incapable
+from weighbridge.wire import Body, usage_of
+
+# What litellm takes by name and translates for each provider. Everything else that it takes by name (`api_base`,
+# `mock_response`, a provider's credentials and endpoints) is the operator's business: a client that could set it could
+# have our key sent to an address of its own.
+_TRANSLATED = frozenset(
+    (
+        *("messages", "temperature", "top_p", "n", "stop", "seed", "max_tokens", "max_completion_tokens", "logit_bias"),
+        *("presence_penalty", "frequency_penalty", "logprobs", "top_logprobs", "stream_options", "service_tier"),
+        *("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call", "web_search_options"),
+        *("reasoning_effort", "thinking", "verbosity", "prediction", "response_format", "modalities", "audio"),
+        *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "store"),
+    )
+)
+# Fields of other vendors that are harmless and wanted; providers with an API of their own get no other unknown field.
+_VENDORS = frozenset(("top_k", "min_p", "repetition_penalty", "cache_control", "safety_settings"))
+_OURS = frozenset(("model", "stream"))
+_VISIBLE = ("x-ratelimit-", "openai-processing-ms", "retry-after")
+
+_ENVIRONMENT = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it downloads its price table while it is imported
+    "LITELLM_MODE": "PRODUCTION",  # else it reads a .env from the working directory
+    "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",  # else it fetches whatever address a prompt names
+}
+
+
+class LiteLLM(Upstream):
+    """`model` as litellm names it: "anthropic/claude-...", "bedrock/...", "gemini/...".
+
+    api_key_env: without it litellm reads the provider's usual variable.
+    drop_params: leave out what the provider does not know; otherwise such a request is refused, or goes elsewhere.
+    options: further arguments of litellm's `completion` for every request: aws_region_name, api_version, ...
+    """
+
+    api_key_env: str = ""
+    base_url: str | None = None
+    drop_params: bool = False
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    _litellm: ModuleType = PrivateAttr()
+    _is_openai_like: bool = PrivateAttr(default=False)
+
+    async def aopen(self) -> None:
+        # Seconds of imports: not on the event loop.
+        self._litellm = await asyncio.to_thread(_load)
+        self._is_openai_like = self._provider() in {
+            *self._litellm.openai_compatible_providers,
+            "openai",
+            "azure",
+            "custom_openai",
+        }
+
+    async def complete(self, body: Body) -> Completion:
+        answer = await self._call(body, self.limits.total_s)
+        fields = _tidied(answer.model_dump(exclude_none=True, warnings=False), "message")
+        if not fields.get("choices"):
+            raise Failed("The upstream's answer is not a chat completion.", code="upstream_malformed")
+        return Completion(orjson.dumps(fields), usage_of(fields.get("usage")), _headers(answer))
+
+    async def stream(self, body: Body) -> Stream:
+        asked = body.fields.get("stream_options") or {}
+        chunks = await self._call(
+            body, self.limits.first_token_s, stream=True, stream_options={**asked, "include_usage": True}
+        )
+        return _LiteLLMStream(chunks, self.limits)
+
+    async def check(self) -> str:
+        key = f"the key in {self.api_key_env}" if self.api_key_env else "the provider's usual variables"
+        if self.api_key_env and not os.environ.get(self.api_key_env):
+            raise Failed(f"The environment variable {self.api_key_env} is not set.", code="upstream_auth")
+        found = await asyncio.to_thread(self._litellm.validate_environment, self.model)
+        if not self.api_key_env and not self.base_url and found["missing_keys"]:
+            raise Failed(f"Not set in the environment: {', '.join(found['missing_keys'])}.", code="upstream_auth")
+        return f"litellm reaches {self.model} through {self._provider()} with {key}; not called"
+
+    async def aclose(self) -> None:
+        await self._litellm.close_litellm_async_clients()
+
+    def _provider(self) -> str:
+        """The provider that the model's name means."""
+        try:
+            return str(self._litellm.get_llm_provider(self.model, api_base=self.base_url)[1])
+        except self._litellm.BadRequestError:
+            raise Failed(
+                f"litellm does not know the provider of {self.model}: write PROVIDER/MODEL.", code="upstream_unknown"
+            ) from None
+
+    async def _call(self, body: Body, patience_s: float, **more: Any) -> Any:
+        import httpx  # noqa: PLC0415  # comes with litellm, and is only wanted here
+
+        arguments = {
+            **self._arguments(body.fields),
+            **more,
+            "timeout": httpx.Timeout(self.limits.total_s, connect=self.limits.connect_s),
+        }
+        try:
+            async with asyncio.timeout(min(patience_s, self.limits.total_s)):
+                return await self._litellm.acompletion(**arguments)
+        except Exception as error:  # litellm raises whatever its many providers raise
+            raise _mapped(error) from error
+
+    def _arguments(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What to call litellm with for an OpenAI chat body."""
+        given = {name: value for name, value in fields.items() if value is not None and name not in _OURS}
+        arguments = {name: value for name, value in given.items() if name in _TRANSLATED}
+        others = {name: value for name, value in given.items() if name not in _TRANSLATED}
+        if self._is_openai_like:
+            arguments["extra_body"] = others
+        else:
+            arguments |= {name: value for name, value in others.items() if name in _VENDORS}
+        key = os.environ.get(self.api_key_env) if self.api_key_env else None
+        return {
+            **arguments,
+            **self.options,
+            **({"api_key": key} if key else {}),
+            **({"base_url": self.base_url} if self.base_url else {}),
+            "model": self.model,
+            "drop_params": self.drop_params,
+            # The gateway decides what is tried again, and where.
+            "num_retries": 0,
+            "max_retries": 0,
+            # A tool of the client's must not make the gateway call other servers.
+            "_skip_mcp_handler": True,
+        }
+
+
+class _LiteLLMStream(Stream):
+    """litellm's chunks as they come."""
+
+    def __init__(self, chunks: Any, limits: Limits) -> None:
+        self._chunks = chunks
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + limits.total_s
+        self._has_begun = False
+        self._is_over = False
+
+    async def read(self) -> list[bytes]:
+        if self._is_over:
+            return []
+        patience_s = self._limits.idle_s if self._has_begun else self._limits.first_token_s
+        try:
+            async with asyncio.timeout_at(min(self._end, self._loop.time() + patience_s)):
+                chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self._is_over = True
+            return [b"[DONE]"]
+        except Exception as error:  # litellm raises whatever its many providers raise
+            self._is_over = True
+            raise _mapped(error) from error
+        self._has_begun = True
+        return [self._event(chunk)]
+
+    async def aclose(self) -> None:
+        self._is_over = True
+        await self._chunks.aclose()
+
+    def _event(self, chunk: Any) -> bytes:
+        fields = _tidied(chunk.model_dump(exclude_none=True, warnings=False), "delta")
+        choices = fields.get("choices", [])
+        if any(choice["finish_reason"] for choice in choices) and not self._is_honest():
+            self._is_over = True
+            raise Cut("The upstream ended its answer in the middle.")
+        if "usage" in fields and not any(choice["delta"] or choice["finish_reason"] for choice in choices):
+            fields["choices"] = []
+        return orjson.dumps(fields)
+
+    def _is_honest(self) -> bool:
+        """Did the provider itself give the finish reason? litellm makes up a "stop" for an answer that was cut."""
+        return bool(self._chunks.received_finish_reason or self._chunks.intermittent_finish_reason)
+
+
+def _load() -> ModuleType:
+    """Import litellm, quiet and offline."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import litellm  # noqa: PLC0415
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.turn_off_message_logging = True
+    litellm.callbacks = []
+    litellm.success_callback = []
+    litellm.failure_callback = []
+    return litellm  # type: ignore[no-any-return]
+
+
+def _tidied(fields: dict[str, Any], part: str) -> dict[str, Any]:
+    """An answer without what litellm adds, and with the nulls that clients look for."""
+    for choice in fields.get("choices", ()):
+        choice.setdefault("finish_reason", None)
+        choice.pop("provider_specific_fields", None)
+        said = choice.setdefault(part, {})
+        # litellm moves the fields that it does not know to a corner of its own.
+        choice[part] = {**(said.pop("provider_specific_fields", None) or {}), **said}
+        if part == "message":
+            choice[part].setdefault("content", None)
+    return fields
+
+
+def _headers(answer: Any) -> dict[str, str]:
+    headers = (getattr(answer, "_hidden_params", None) or {}).get("additional_headers") or {}
+    return {name: str(value) for name, value in headers.items() if name.startswith(_VISIBLE)}
+
+
+def _mapped(error: Exception) -> UpstreamError:
+    """An exception of litellm's in our words, by the most specific of its classes that the table knows."""
+    for cls in type(error).__mro__:
+        if make := _TABLE.get(cls.__name__):
+            return make(error)
+    return Failed("The upstream's answer cannot be read.", code="upstream_malformed")
+
+
+def _refused(status: int, code: str | None) -> Callable[[Exception], UpstreamError]:
+    def make(error: Exception) -> UpstreamError:
+        return Refused(_message(error), status=status, type="invalid_request_error", param=None, code=code)
+
+    return make
+
+
+def _limited(error: Exception) -> UpstreamError:
+    response = getattr(error, "response", None)
+    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    return Limited("The upstream's rate limit is reached.", retry_after_s=retry_after(headers))
+
+
+def _broken(error: Exception) -> UpstreamError:
+    """What litellm calls a connection error is many things, a bug of its own among them."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if type(seen).__name__ in {"ConnectError", "ConnectTimeout", "ClientConnectorError"}:
+            return Unreachable("The upstream cannot be reached.")
+        seen = seen.__cause__ or seen.__context__
+    return Failed("The upstream's connection broke.", code="upstream_cut")
+
+
+def _timed_out(error: Exception) -> UpstreamError:
+    return TimedOut("The upstream did not answer in time.")
+
+
+def _unauthorised(error: Exception) -> UpstreamError:
+    return Failed("The upstream refused the gateway's credentials.", code="upstream_auth")
+
+
+def _down(error: Exception) -> UpstreamError:
+    failure = Failed(f"The upstream failed with status {getattr(error, 'status_code', 500)}.")
+    failure.billable = False
+    return failure
+
+
+# The classes of litellm.exceptions, and of the standard library where litellm lets those through.
+_TABLE: Mapping[str, Callable[[Exception], UpstreamError]] = {
+    "ContextWindowExceededError": _refused(400, "context_length_exceeded"),
+    "ContentPolicyViolationError": _refused(400, "content_policy_violation"),
+    "UnsupportedParamsError": lambda error: Incapable(_message(error)),
+    "ImageFetchError": lambda error: Incapable("This upstream takes images as data: URLs; addresses are not fetched."),
+    "PaymentRequiredError": lambda error: Failed("The gateway's account there is empty.", code="upstream_quota"),
+    "LiteLLMUnknownProvider": lambda error: Failed("litellm does not know this provider.", code="upstream_unknown"),
+    "AuthenticationError": _unauthorised,
+    "PermissionDeniedError": _unauthorised,
+    "NotFoundError": _refused(404, "model_not_found"),
+    "UnprocessableEntityError": _refused(422, None),
+    "BadRequestError": _refused(400, None),
+    "RateLimitError": _limited,
+    "Timeout": _timed_out,
+    "APITimeoutError": _timed_out,
+    "TimeoutError": _timed_out,
+    "MidStreamFallbackError": lambda error: Cut("The upstream ended its answer in the middle."),
+    "APIConnectionError": _broken,
+    "APIStatusError": _down,
+    "APIError": _down,
+}  # fmt: skip
+
+
+def _message(error: Exception) -> str:
+    """The provider's own words out of litellm's, without addresses and keys."""
+    text = str(getattr(error, "message", error)).removeprefix(f"litellm.{type(error).__name__}: ")
+    head, separator, rest = text.partition("Exception - ")
+    if separator and " " not in head:
+        text = rest
+    return (
+        error_fields(text.encode())[0]
+        or error_fields(orjson.dumps({"error": text}))[0]
+        or "The upstream refused the request."
+    )
