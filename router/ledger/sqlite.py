@@ -47,6 +47,8 @@ class SQLite(Ledger):
         loop = asyncio.get_running_loop()
         self._writer = await asyncio.to_thread(self._open, loop)
         self._writer.start()
+        # Pydantic looks a private attribute up in microseconds; in the instance's own dict it takes none.
+        vars(self).update(_submit=self._writer.submit, _mark=self._writer.marks.append)
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> Writer:
         connection = connect(self.path, self.synchronous)
@@ -62,14 +64,14 @@ class SQLite(Ledger):
     async def aclose(self) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
+            del vars(self)["_submit"], vars(self)["_mark"]
             await asyncio.to_thread(writer.stop)
 
     def reserve(self, opening: Opening | None, reservation: Reservation) -> Awaitable[None]:
         return self._submit(Record(opening, reservation))
 
     def sent(self, request_id: str, attempt_no: int) -> None:
-        if self._writer is not None:
-            self._writer.marks.append((request_id, attempt_no))
+        self._mark((request_id, attempt_no))
 
     def settle(self, settlement: Settlement, closing: Closing | None) -> Awaitable[None]:
         return self._submit(Record(None, None, settlement, closing))
@@ -87,9 +89,10 @@ class SQLite(Ledger):
             return False
 
     def _submit(self, record: Record) -> "asyncio.Future[Any]":
-        if self._writer is None:
-            raise Unavailable("The ledger is closed.", code="ledger_unavailable")
-        return self._writer.submit(record)
+        raise Unavailable("The ledger is closed.", code="ledger_unavailable")
+
+    def _mark(self, attempt: tuple[str, int]) -> None:
+        """A closed ledger has no use for a mark."""
 
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         columns = ", ".join(_ENTRY.get(name, f"r.{name}") for name in Entry.__slots__)
