@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -54,8 +55,13 @@ def _refuse_foreign_pages(headers: Mapping[str, str]) -> None:
     host = headers.get("host")
     # A name that somebody else's DNS points here is not ours (DNS rebinding).
     if host and not _is_this_machine(urlsplit(f"//{host}").hostname):
-        raise Denied("Without keys only this machine is served, by the names localhost, 127.0.0.1 and [::1].", code="host_denied")
+        raise Denied(
+            "Without keys only this machine is served, by the names localhost, 127.0.0.1 and [::1].", code="host_denied"
+        )
 
 
 def _is_this_machine(hostname: str | None) -> bool:
-    return hostname in {"localhost", "::1"} or (hostname or "").startswith("127.")
+    try:
+        return hostname == "localhost" or ipaddress.ip_address(hostname or "").is_loopback
+    except ValueError:
+        return False

@@ -12,7 +12,7 @@ from weighbridge.access import ANYONE
 from weighbridge.api import ChatEndpoint, refused
 from weighbridge.asgi import Message, Receive, Scope, Send, headers_of, respond
 from weighbridge.config import Config
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import MethodNotAllowed, WeighbridgeError
 from weighbridge.pages import add_pages
 from weighbridge.parts import Parts, compose
 
@@ -56,7 +56,9 @@ class Application:
         is_probe = path.startswith(("/health", "/readyz"))
         scope["weighbridge.headers"] = headers
         scope["weighbridge.caller"] = ANYONE if is_probe else self.parts.access.caller(headers)
-        if path in _CHAT and scope["method"] == "POST":
+        if path in _CHAT:
+            if scope["method"] != "POST":
+                raise MethodNotAllowed(scope["method"], path)
             with self.parts.metrics.in_flight.track_inprogress():
                 await self._chat(scope, receive, send)
         else:

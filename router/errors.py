@@ -5,6 +5,7 @@
     - TooLarge                413
     - ModelNotFound           404
     - NotFound                404
+    - MethodNotAllowed        405
   x Unauthorized              401  no key, or a wrong one
   x Denied                    403  a rule or the fence says no
   + UpstreamError             an upstream failed; another may be tried before the first byte
@@ -62,6 +63,13 @@ class NotFound(BadRequest):
 
 class ModelNotFound(NotFound):
     code = "model_not_found"
+
+
+class MethodNotAllowed(BadRequest):
+    status, code = 405, "method_not_allowed"
+
+    def __init__(self, method: str, path: str) -> None:
+        super().__init__(f"{method[:20]} is not allowed on {path[:200]}.")
 
 
 class Unauthorized(WeighbridgeError):

@@ -39,7 +39,7 @@ class Opened:
     parts: AsyncIterator[bytes]
 
 
-class Failure(Exception):  # noqa: N818
+class Failure(Exception):
     """A request that got no answer: the client's error, and how far the request came."""
 
     def __init__(self, error: WeighbridgeError, trip: Trip | None) -> None:
@@ -66,6 +66,7 @@ class Gateway:
         self._metrics = metrics
         self._classifier_version = classifier_version
         self._now = now
+        self._leaving: set[asyncio.Future[None]] = set()
 
     async def explain(self, request: ChatRequest) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
@@ -179,7 +180,14 @@ class Gateway:
         """The client has left: the row is on its way to the disk, and there is nobody to wait for it."""
         closing = trip.closing(499)
         self._metrics.request_ended(trip.plan, closing)
-        asyncio.ensure_future(self._ledger.settle(settlement, closing))
+        row = asyncio.ensure_future(self._ledger.settle(settlement, closing))
+        self._leaving.add(row)
+        row.add_done_callback(self._left)
+
+    def _left(self, row: "asyncio.Future[None]") -> None:
+        self._leaving.discard(row)
+        if row.exception():
+            self._metrics.ledger_failed()
 
 
 async def _opened(upstream: Upstream, request: ChatRequest, hide_usage: bool) -> tuple[Stream, Relay, bytes]:

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from weighbridge.api import read_chat, refused
 from weighbridge.asgi import read_body
-from weighbridge.errors import BadRequest, NotFound, WeighbridgeError
+from weighbridge.errors import BadRequest, MethodNotAllowed, NotFound, WeighbridgeError
 from weighbridge.parts import Parts
 from weighbridge.reports.render import render
 from weighbridge.reports.report import report
@@ -24,6 +24,7 @@ def add_pages(app: FastAPI, parts: Parts) -> None:
         app.include_router(_api(parts), prefix=prefix, include_in_schema=prefix != "")
     app.include_router(_operations(parts))
     app.add_exception_handler(HTTPException, _not_served)
+    app.add_exception_handler(WeighbridgeError, _refused)
 
 
 def _api(parts: Parts) -> APIRouter:
@@ -110,15 +111,13 @@ def _model(name: str, parts: Parts) -> dict[str, Any]:
 async def _not_served(request: Request, error: Exception) -> Response:
     """A path or a method that we do not have, in the shape of every other error."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for nothing else
-    path, method = request.url.path[:200], request.method
-    ours: WeighbridgeError
     if error.status_code == 405:
-        ours = BadRequest(f"{method} is not allowed on {path}.", code="method_not_allowed")
-        ours.status = 405
-    else:
-        ours = NotFound(f"There is nothing at {path}.")
-    status, headers, body = refused(ours)
+        return await _refused(request, MethodNotAllowed(request.method, request.url.path))
+    return await _refused(request, NotFound(f"There is nothing at {request.url.path[:200]}."))
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, WeighbridgeError)  # noqa: S101  # registered for nothing else
+    status, headers, body = refused(error)
     plain = {name.decode(): value.decode() for name, value in headers}
-    return Response(body, status, {**plain, **(error.headers or {}), "content-type": "application/json"})
-
-
+    return Response(body, status, {**plain, "content-type": "application/json"})

@@ -86,7 +86,9 @@ class Planner:
         fence = "local" if target.is_local_only or (rule and rule.then.fence) else None
         reach = self._local if fence else self._upstreams
         if not reach:
-            raise Unavailable("The request must stay on a local upstream, and none is configured.", code="local_unavailable")
+            raise Unavailable(
+                "The request must stay on a local upstream, and none is configured.", code="local_unavailable"
+            )
         decision = self._without_score(target, rule, fence, reach)
         if decision is None:
             policy = self._routes[target.route].policy
@@ -113,7 +115,9 @@ class Planner:
             if threshold > 1:
                 raise BadRequest(f"The threshold in {model[:80]!r} is above 1.", param="model")
             return Target(next(iter(self._routes)), threshold=threshold)
-        raise ModelNotFound(f"The model {model[:200]!r} does not exist. GET /v1/models lists those that do.", param="model")
+        raise ModelNotFound(
+            f"The model {model[:200]!r} does not exist. GET /v1/models lists those that do.", param="model"
+        )
 
     async def _assessed(self, request: ChatRequest) -> Assessment | None:
         return await self._assess(extract(request.messages)) if self._assess else None

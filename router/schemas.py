@@ -72,12 +72,12 @@ def check_chat(fields: Mapping[str, Any]) -> None:
     """Refuse a body that no upstream could answer. BadRequest names the field. None stands for absent throughout."""
     model = fields.get("model")
     if not isinstance(model, str) or not model.strip():
-        raise BadRequest("`model` must be a string: a route such as \"auto\", or an upstream's name.", param="model")
+        raise BadRequest('`model` must be a string: a route such as "auto", or an upstream\'s name.', param="model")
     for name in ("stream", "logprobs"):
         _expect(fields, name, bool, "true or false")
     for name in ("max_tokens", "max_completion_tokens", "n"):
         _expect(fields, name, int, "a whole number")
-        if (fields.get(name) or 1) < 1:
+        if fields.get(name) is not None and fields[name] < 1:
             raise BadRequest(f"`{name}` must be at least 1.", param=name)
     _expect(fields, "stream_options", dict, "an object")
     _expect(fields, "tools", list, "an array")

@@ -7,7 +7,6 @@ from functools import cache
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-
 from weighbridge.ledger.base import Closing
 from weighbridge.planning import Plan
 
@@ -29,13 +28,22 @@ class Metrics:
         )
         self._turned_away = Counter("weighbridge_turned_away", "Requests that no upstream saw.", ["code"], **metric)
         self._failures = Counter(
-            "weighbridge_attempt_failures", "Attempts that failed before the first byte.", ["upstream", "code"], **metric
+            "weighbridge_attempt_failures",
+            "Attempts that failed before the first byte.",
+            ["upstream", "code"],
+            **metric,
         )
-        self._tokens = Counter("weighbridge_tokens", "Tokens, as the ledger counts them.", ["upstream", "type"], **metric)
+        self._tokens = Counter(
+            "weighbridge_tokens", "Tokens, as the ledger counts them.", ["upstream", "type"], **metric
+        )
         self._cost = Counter("weighbridge_cost_usd", "What known costs add up to.", ["upstream"], **metric)
         self._baseline = Counter("weighbridge_baseline_cost_usd", "The same requests on the baseline.", **metric)
         self._seconds = Histogram(
-            "weighbridge_request_seconds", "From the request to its last byte.", ["location"], buckets=_SECONDS, **metric
+            "weighbridge_request_seconds",
+            "From the request to its last byte.",
+            ["location"],
+            buckets=_SECONDS,
+            **metric,
         )
         self._first = Histogram(
             "weighbridge_first_token_seconds", "To the first byte.", ["location"], buckets=_SECONDS, **metric

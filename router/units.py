@@ -40,7 +40,7 @@ def usd_per_mtok(text: str) -> Decimal:
     try:
         value = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"{text!r} is not an amount in USD: write a decimal string such as \"0.15\"") from None
+        raise ValueError(f'{text!r} is not an amount in USD: write a decimal string such as "0.15"') from None
     if not value.is_finite() or value < 0:
         raise ValueError(f"{text!r} is not an amount in USD: it must be finite and not negative")
     return value

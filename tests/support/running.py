@@ -94,6 +94,7 @@ class RunningGateway:
         """The ledger's rows, oldest first."""
         with sqlite3.connect(f"file:{self.ledger_path}?mode=ro", uri=True) as db:
             db.row_factory = sqlite3.Row
-            rows = [dict(row) for row in db.execute(f"SELECT * FROM {table} ORDER BY rowid")]  # noqa: S608
+            order = {"requests": "created_at", "attempts": "started_at, attempt_no"}[table]
+            rows = [dict(row) for row in db.execute(f"SELECT * FROM {table} ORDER BY {order}")]  # noqa: S608
         db.close()
         return rows
