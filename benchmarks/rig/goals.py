@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rig.results import STREAM_64, WHOLE_1, WHOLE_64, Reading, Results
+from rig.results import STREAM_64, WHOLE_1, WHOLE_64, Reading, Results, Scenario
 
 
 @dataclass(frozen=True, slots=True)

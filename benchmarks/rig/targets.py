@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,20 @@ def start(target: Target, core: int, folder: Path) -> tuple[Program, float]:
         program.kill()
         raise
     return program, time.monotonic() - program.began
+
+
+def until_ready(program: Program, port: int) -> float:
+    """Wait for the first 200 of Weighbridge's /health/ready. The seconds since the start."""
+    while time.monotonic() - program.began < _READY_LIMIT_S:
+        if program.has_ended():
+            raise SkippedError(f"it ended while starting: {program.last_words()}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5) as answer:
+                if answer.status == 200:
+                    return time.monotonic() - program.began
+        except OSError:  # URLError is one
+            time.sleep(0.01)
+    raise SkippedError(f"not ready within {_READY_LIMIT_S} s; {program.last_words()}")
 
 
 async def _until_it_answers(program: Program, job: load.Job) -> None:
