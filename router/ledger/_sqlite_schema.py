@@ -1,5 +1,6 @@
 """The ledger's tables in SQLite, who owns the open rows in them, and how an older file becomes a newer one."""
 
+import logging
 import os
 import sqlite3
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from weighbridge.ledger.base import CannotOpen
+
+log = logging.getLogger(__name__)
 
 BUSY_S = 2.0
 CHECK_S = 1.0  # a large file is checked for that long at most, so that a restart stays quick
@@ -79,7 +82,8 @@ _OTHERS = (
     "CREATE TABLE feedback (request_id TEXT NOT NULL PRIMARY KEY, given_at INTEGER NOT NULL, score REAL NOT NULL,"
     " comment TEXT) WITHOUT ROWID",
     # AUTOINCREMENT: a number is never given twice, so a dead process's lock file is never a living one's.
-    "CREATE TABLE processes (process INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL, opened_at INTEGER NOT NULL)",
+    "CREATE TABLE processes (process INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL,"
+    " opened_at INTEGER NOT NULL)",
     "CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE INDEX requests_created ON requests (created_at)",
     # As small as what is under way, so that a start finds what a dead process left without reading the whole table.
@@ -124,8 +128,7 @@ def schema_of(connection: sqlite3.Connection, path: str) -> int:
 def connect(path: str, synchronous: str) -> sqlite3.Connection:
     """Open a ledger for writing: made if missing, checked, brought up to date. CannotOpen says what is wrong."""
     try:
-        # The other files of a WAL database take over the mode of the first.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        _make(path)
         connection = sqlite3.connect(
             uri(path, "rw"), uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False
         )
@@ -144,6 +147,15 @@ def connect(path: str, synchronous: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _make(path: str) -> None:
+    """Make a file that only its owner may read; the ones that SQLite lays beside it take over its mode.
+
+    One that exists is not even opened: to close it would free the locks that this process holds on it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -191,9 +203,9 @@ def _migrate(connection: sqlite3.Connection, path: str) -> None:
 
 @dataclass(slots=True)
 class Owner:
-    """This process's number in the ledger, held for as long as it lives.
+    """The number of a process in the ledger, held for as long as it lives.
 
-    Each process keeps a file of its own locked through SQLite, whose locks hold on every platform, also between two
+    Each one keeps a file of its own locked through SQLite, whose locks hold on every platform, also between two
     ledgers of one process, and end with the process however it ends.
     """
 
@@ -202,8 +214,13 @@ class Owner:
     lock: sqlite3.Connection
 
     def release(self, connection: sqlite3.Connection) -> None:
-        with suppress(sqlite3.Error):
-            connection.execute("DELETE FROM processes WHERE process = ?", (self.process,))
+        """Leave, with nothing left open. Where that cannot be written, the next start does it."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            _bury(connection, self.process)
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            log.warning("the ledger could not be closed in good order; the next start will do it")
         self.lock.close()
         with suppress(OSError):
             Path(self.path).unlink()
@@ -214,18 +231,27 @@ def register(connection: sqlite3.Connection, path: str) -> Owner:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for (process,) in connection.execute("SELECT process FROM processes").fetchall():
-            _bury(connection, path, process)
+            _bury_if_dead(connection, path, process)
         cursor = connection.execute("INSERT INTO processes (pid, opened_at) VALUES (?, ?)", (os.getpid(), now_us()))
         process = cursor.lastrowid or 0
-        lock_path = _lock_path(path, process)
-        lock = _lock(lock_path)
+        lock = _lock(_lock_path(path, process))
         if lock is None:
-            raise CannotOpen(f"{lock_path} is locked by another process: remove it if no gateway uses {path}")
+            raise CannotOpen(f"{_lock_path(path, process)} is locked: remove it if no gateway uses {path}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-    return Owner(process, lock_path, lock)
+    return Owner(process, _lock_path(path, process), lock)
+
+
+def _bury_if_dead(connection: sqlite3.Connection, path: str, process: int) -> None:
+    lock = _lock(_lock_path(path, process))
+    if lock is None:
+        return
+    _bury(connection, process)
+    lock.close()
+    with suppress(OSError):
+        Path(_lock_path(path, process)).unlink()
 
 
 def _lock_path(path: str, process: int) -> str:
@@ -234,7 +260,7 @@ def _lock_path(path: str, process: int) -> str:
 
 def _lock(lock_path: str) -> sqlite3.Connection | None:
     """Take a process's lock; None while that process lives."""
-    os.close(os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600))
+    _make(lock_path)
     lock = sqlite3.connect(uri(lock_path, "rw"), uri=True, isolation_level=None, timeout=0, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
@@ -255,14 +281,7 @@ _BURY_REQUESTS = """UPDATE requests SET status = 'unknown', end_reason = 'error'
     WHERE process = ? AND status IN ('reserved', 'sent')"""
 
 
-def _bury(connection: sqlite3.Connection, path: str, process: int) -> None:
-    lock_path = _lock_path(path, process)
-    lock = _lock(lock_path)
-    if lock is None:
-        return
+def _bury(connection: sqlite3.Connection, process: int) -> None:
     connection.execute(_BURY_ATTEMPTS, (process,))
     connection.execute(_BURY_REQUESTS, (process,))
     connection.execute("DELETE FROM processes WHERE process = ?", (process,))
-    lock.close()
-    with suppress(OSError):
-        Path(lock_path).unlink()

@@ -17,8 +17,6 @@ from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, m
 
 log = logging.getLogger(__name__)
 
-# A commit larger than this holds its callers up for longer than it saves.
-BATCH = 512
 # How long a `sent` mark may wait for others to travel with.
 MARK_S = 0.1
 # How often rows that could not be written are tried again while nothing else is.
@@ -88,6 +86,7 @@ class Writer:
     marks: deque[tuple[str, int]] = field(default_factory=deque)
     kept: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
     has_news: bool = False
+    is_failing: bool = False
     thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -121,24 +120,22 @@ class Writer:
         timeout = RETRY_S if self.kept else MARK_S if self.has_news else None
         self.has_news = False
         try:
-            batch = [self.queue.get(timeout=timeout)]
+            first = self.queue.get(timeout=timeout)
         except Empty:
             return []
-        for _ in range(min(self.queue.qsize(), BATCH)):
-            batch.append(self.queue.get_nowait())
-        return batch
+        # No thread but this one takes from the queue, so what it counts is there.
+        return [first, *(self.queue.get_nowait() for _ in range(self.queue.qsize()))]
 
     def _write(self, batch: list[Record]) -> None:
         marks = [self.marks.popleft() for _ in range(len(self.marks))]
         records = [*self.kept, *batch]
         if not records and not marks:
             return
+        self.kept.clear()
         try:
             outcomes = self._commit(records, marks)
-        except sqlite3.IntegrityError:
-            outcomes = self._commit_one_by_one(records, marks)
-        except sqlite3.Error as error:
-            outcomes = self._refuse(records, error)
+        except Exception as error:  # whatever it is, the thread lives on and whoever waits is told
+            outcomes = self._refuse(records, error) if _is_outside(error) else self._commit_one_by_one(records)
         self._answer(records, outcomes)
 
     def _commit(self, records: Sequence[Record], marks: Sequence[tuple[str, int]]) -> list[object]:
@@ -153,39 +150,36 @@ class Writer:
                 many(_SENT, [mark for mark in marks if mark not in settled])
             many(_SETTLE, settled.values())
             many(_CLOSE, [_of_closing(r.closing) for r in records if r.closing])
-            outcomes = [self._said(r) if r.feedback or r.is_probe else None for r in records]
+            outcomes: list[object] = [self._said(r) if r.feedback or r.is_probe else None for r in records]
             execute("COMMIT")
         except BaseException:
             # SQLite itself rolls back when the disk is full.
             if self.connection.in_transaction:
                 execute("ROLLBACK")
             raise
-        self.kept.clear()
         self.has_news = any(r.reservation for r in records)
+        if self.is_failing:
+            self.is_failing = False
+            log.warning("the ledger can be written again")
         return outcomes
 
-    def _commit_one_by_one(self, records: Sequence[Record], marks: Sequence[tuple[str, int]]) -> list[object]:
+    def _commit_one_by_one(self, records: Sequence[Record]) -> list[object]:
         """A row that contradicts the ledger fails alone, not with its neighbours."""
         outcomes: list[object] = []
-        self.kept.clear()
         for record in records:
             try:
                 outcomes += self._commit([record], ())
-            except sqlite3.IntegrityError as error:
-                log.error("the ledger refuses a row: %s", error)
-                outcomes.append(Unavailable("The request contradicts the ledger.", code="ledger_conflict"))
-            except sqlite3.Error as error:
-                outcomes += self._refuse([record], error)
-        self.marks.extend(marks)
-        self.has_news = True
+            except Exception as error:  # as in _write
+                outcomes += self._refuse([record], error) if _is_outside(error) else [_conflict(error)]
         return outcomes
 
-    def _refuse(self, records: Sequence[Record], error: sqlite3.Error) -> list[object]:
-        """Nothing of it was written. Settlements are kept for later; whoever waits is told now."""
-        log.error("the ledger cannot be written: %s", error)
-        known = set(map(id, self.kept))
-        self.kept.extend(r for r in records if r.settlement and id(r) not in known)
-        return [Unavailable("The ledger cannot be written.", code="ledger_unavailable", retry_after_s=5)] * len(records)
+    def _refuse(self, records: Sequence[Record], error: Exception) -> list[object]:
+        """Nothing of it was written. Whoever waits is told now; settlements are kept until there is room again."""
+        if not self.is_failing:
+            self.is_failing = True
+            log.error("the ledger cannot be written: %s", error)
+        self.kept.extend(record for record in records if record.settlement)
+        return [_unavailable() for _ in records]
 
     def _opened(self, opening: Opening) -> tuple[object, ...]:
         prompt = opening.prompt if self.store_prompts else None
@@ -213,6 +207,20 @@ class Writer:
 
 def _reserved(reservation: Reservation) -> tuple[object, ...]:
     return (*_of_reservation(reservation), microseconds(reservation.started_at))
+
+
+def _is_outside(error: Exception) -> bool:
+    """The disk, a lock, the file: not the fault of any row."""
+    return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("The ledger cannot be written.", code="ledger_unavailable", retry_after_s=5)
+
+
+def _conflict(error: Exception) -> Unavailable:
+    log.error("the ledger refuses a row: %s", error)
+    return Unavailable("The ledger refuses a row of this request.", code="ledger_conflict")
 
 
 def _resolve(waiting: Iterable[tuple["Future[Any]", object]]) -> None:
