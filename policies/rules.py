@@ -1,0 +1,85 @@
+"""Rules: the first one that matches decides, before the classifier is asked."""
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from weighbridge.policies.conditions import Condition, Need, needs_of, parse
+from weighbridge.policies.facts import Facts
+
+Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+
+class Then(BaseModel):
+    """What a rule does, exactly one thing.
+
+    fence: only upstreams of that location may be reached, by any later step; the policy then chooses among them.
+    upstream: that one answers.
+    deny: nobody answers; the client reads this message.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fence: Literal["local"] | None = None
+    upstream: Name | None = None
+    deny: Name | None = None
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> "Then":
+        if sum(action is not None for action in (self.fence, self.upstream, self.deny)) != 1:
+            raise ValueError('write exactly one of fence = "local", upstream = "NAME" and deny = "message"')
+        return self
+
+
+class Rule(BaseModel):
+    """A table of `[[rules]]`.
+
+    over: what `keyword`, `regex` and `pii` read: the whole request, or only what is scored. Agents send long system
+        prompts, in which every word occurs; a rule that picks an upstream by a word wants "ask", a fence never does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    when: dict[str, object]
+    then: Then
+    over: Literal["request", "ask"] = "request"
+    _condition: Condition = PrivateAttr()
+    _needs: frozenset[Need] = PrivateAttr()
+
+    @model_validator(mode="after")
+    def _fences_look_everywhere(self) -> "Rule":
+        if self.then.fence and self.over == "ask":
+            raise ValueError('a fence reads the whole request: take over = "ask" away')
+        return self
+
+    @field_validator("when")
+    @classmethod
+    def _makes_sense(cls, when: dict[str, object]) -> dict[str, object]:
+        parse(when)
+        return when
+
+    def model_post_init(self, _: object) -> None:
+        self._condition = parse(self.when)
+        self._needs = needs_of(self._condition)
+
+    def matches(self, facts: Facts) -> bool:
+        return self._condition.holds(facts.of_ask if self.over == "ask" else facts)
+
+    @property
+    def needs_score(self) -> bool:
+        return "score" in self._needs
+
+    @property
+    def needs_task(self) -> bool:
+        return "task" in self._needs
+
+    @property
+    def needs_text(self) -> bool:
+        """It reads the whole request, which then must be gathered."""
+        return "text" in self._needs and self.over == "request"
+
+
+def first_match(rules: Iterable[Rule], facts: Facts) -> Rule | None:
+    return next((rule for rule in rules if rule.matches(facts)), None)
