@@ -1,0 +1,64 @@
+# The one place that spells commands; CI calls the same verbs. `just` itself comes with the test extra.
+
+# The environment that this `just` was installed into, else the active one, else .venv.
+own := parent_directory(just_executable())
+bin := if path_exists(own / "pytest") == "true" { own } else { env("VIRTUAL_ENV", justfile_directory() / ".venv") / "bin" }
+public := "env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS"
+
+_list:
+    @"{{ just_executable() }}" --list --unsorted
+
+# Make .venv with everything that work on the code needs, and the commit hooks
+setup:
+    test -d .venv || python3 -m venv .venv
+    .venv/bin/pip install --editable ".[test,dev]"
+    .venv/bin/pre-commit install
+
+# Everything but the tests: lint, format, types, docs
+check: lint types
+    "{{ bin }}/python" docs/generate.py --check
+
+# Lint, format and spelling
+lint:
+    "{{ bin }}/ruff" check
+    "{{ bin }}/ruff" format --check
+    "{{ bin }}/codespell"
+
+# mypy --strict on what ships: type checkers do not see through an editable install
+types:
+    rm -rf build/check
+    "{{ bin }}/pip" install --quiet --no-deps --target build/check .
+    MYPYPATH=build/check "{{ bin }}/mypy" --strict --package weighbridge
+
+# The tests; arguments go to pytest, so `just test tests/policies` runs one folder
+test *arguments:
+    "{{ bin }}/python" -m pytest {{ arguments }}
+
+# Every figure that the documents claim, measured again on this machine
+bench:
+    for script in benchmarks/*.py; do echo "== $script"; "{{ bin }}/python" "$script" || exit 1; done
+
+# Write the tables in docs/ that come from the code
+docs:
+    "{{ bin }}/python" docs/generate.py
+
+# The gateway, with config.toml
+serve *arguments:
+    "{{ bin }}/weighbridge" serve {{ arguments }}
+
+# The demo: offline, no key
+demo *arguments:
+    "{{ bin }}/weighbridge" demo {{ arguments }}
+
+# Make the classifier's artefact again, from the weights and the data
+train *arguments:
+    "{{ bin }}/python" -m weighbridge.classifiers.training {{ arguments }}
+
+# Write uv.lock again, from the public index alone
+lock:
+    {{ public }} "{{ bin }}/uv" lock --default-index https://pypi.org/simple --upgrade
+    ! grep --line-number --extended-regexp "file://|/opt/|https?://[^\"]+" uv.lock | grep --invert-match --extended-regexp "https://(pypi\.org/simple|files\.pythonhosted\.org/)"
+
+# Known vulnerabilities in what uv.lock names
+audit:
+    "{{ bin }}/uv" audit --locked
