@@ -2,16 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import orjson
 from pydantic import Field, PrivateAttr
 
-from weighbridge.errors import Cut, Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
+from weighbridge.errors import Cut, Failed, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Completion, Limits, Stream, Upstream
-from weighbridge.upstreams.http import error_fields, retry_after
+from weighbridge.upstreams.http import error_fields, refusal
 from weighbridge.upstreams.ollama_translation import Incapable
 from weighbridge.wire import Body, usage_of
 
@@ -219,82 +220,76 @@ def _headers(answer: Any) -> dict[str, str]:
 
 
 def _mapped(error: Exception) -> UpstreamError:
-    """An exception of litellm's in our words, by the most specific of its classes that the table knows."""
+    """An exception of litellm's in our words.
+
+    Its classes say little (a refused connection is an "internal server error", a 503 can be a "bad request"), but what
+    the provider really answered hangs on the chain of causes.
+    """
+    chain = list(_causes(error))
+    if any(type(cause).__name__ in _NO_CONNECTION for cause in chain):
+        return Unreachable("The upstream cannot be reached.")
     for cls in type(error).__mro__:
         if make := _TABLE.get(cls.__name__):
             return make(error)
+    answered = next((found for cause in chain if (found := _answered(cause))), None)
+    if answered is None:
+        return _guessed(error)
+    return refusal(*answered)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _answered(cause: BaseException) -> tuple[int, Mapping[str, str], bytes] | None:
+    """Status, headers and body of the provider's answer, if this exception holds it. litellm's stand-ins are empty."""
+    response = getattr(cause, "response", None)
+    try:
+        raw = getattr(response, "content", b"")
+    except RuntimeError:  # the body of a stream that nobody read
+        return None
+    return (response.status_code, response.headers, raw) if response is not None and raw else None
+
+
+def _guessed(error: Exception) -> UpstreamError:
+    """A failure without an answer: litellm refused the request itself, or broke on what it got."""
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 400 <= status < 500:
+        return refusal(status, {}, orjson.dumps({"error": _message(error)}))
     return Failed("The upstream's answer cannot be read.", code="upstream_malformed")
 
 
-def _refused(status: int, code: str | None) -> Callable[[Exception], UpstreamError]:
+def _refused(code: str) -> Callable[[Exception], UpstreamError]:
     def make(error: Exception) -> UpstreamError:
-        return Refused(_message(error), status=status, type="invalid_request_error", param=None, code=code)
+        return Refused(_message(error), status=400, type="invalid_request_error", param=None, code=code)
 
     return make
-
-
-def _limited(error: Exception) -> UpstreamError:
-    response = getattr(error, "response", None)
-    headers = getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-    return Limited("The upstream's rate limit is reached.", retry_after_s=retry_after(headers))
-
-
-def _broken(error: Exception) -> UpstreamError:
-    """What litellm calls a connection error is many things, a bug of its own among them."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if type(seen).__name__ in {"ConnectError", "ConnectTimeout", "ClientConnectorError"}:
-            return Unreachable("The upstream cannot be reached.")
-        seen = seen.__cause__ or seen.__context__
-    return Failed("The upstream's connection broke.", code="upstream_cut")
 
 
 def _timed_out(error: Exception) -> UpstreamError:
     return TimedOut("The upstream did not answer in time.")
 
 
-def _unauthorised(error: Exception) -> UpstreamError:
-    return Failed("The upstream refused the gateway's credentials.", code="upstream_auth")
-
-
-def _down(error: Exception) -> UpstreamError:
-    failure = Failed(f"The upstream failed with status {getattr(error, 'status_code', 500)}.")
-    failure.billable = False
-    return failure
-
-
-# The classes of litellm.exceptions, and of the standard library where litellm lets those through.
-_TABLE: Mapping[str, Callable[[Exception], UpstreamError]] = {
-    "ContextWindowExceededError": _refused(400, "context_length_exceeded"),
-    "ContentPolicyViolationError": _refused(400, "content_policy_violation"),
-    "UnsupportedParamsError": lambda error: Incapable(_message(error)),
-    "ImageFetchError": lambda error: Incapable("This upstream takes images as data: URLs; addresses are not fetched."),
-    "PaymentRequiredError": lambda error: Failed("The gateway's account there is empty.", code="upstream_quota"),
-    "LiteLLMUnknownProvider": lambda error: Failed("litellm does not know this provider.", code="upstream_unknown"),
-    "AuthenticationError": _unauthorised,
-    "PermissionDeniedError": _unauthorised,
-    "NotFoundError": _refused(404, "model_not_found"),
-    "UnprocessableEntityError": _refused(422, None),
-    "BadRequestError": _refused(400, None),
-    "RateLimitError": _limited,
-    "Timeout": _timed_out,
-    "APITimeoutError": _timed_out,
-    "TimeoutError": _timed_out,
-    "MidStreamFallbackError": lambda error: Cut("The upstream ended its answer in the middle."),
-    "APIConnectionError": _broken,
-    "APIStatusError": _down,
-    "APIError": _down,
-}  # fmt: skip
-
-
 def _message(error: Exception) -> str:
     """The provider's own words out of litellm's, without addresses and keys."""
-    text = str(getattr(error, "message", error)).removeprefix(f"litellm.{type(error).__name__}: ")
-    head, separator, rest = text.partition("Exception - ")
-    if separator and " " not in head:
-        text = rest
-    return (
-        error_fields(text.encode())[0]
-        or error_fields(orjson.dumps({"error": text}))[0]
-        or "The upstream refused the request."
-    )
+    text = re.sub(r"^(?:litellm\.)?(?:\w+(?:Error|Exception)(?: -|:) )+", "", str(getattr(error, "message", error)))
+    text = text.replace("litellm.", "")
+    own = error_fields(text.encode())[0] or error_fields(orjson.dumps({"error": text}))[0]
+    return own or "The upstream refused the request."
+
+
+_NO_CONNECTION = frozenset(("ConnectError", "ConnectTimeout", "ClientConnectorError"))
+
+# What litellm itself knows better than the provider's status says.
+_TABLE: Mapping[str, Callable[[Exception], UpstreamError]] = {
+    "ContextWindowExceededError": _refused("context_length_exceeded"),
+    "ContentPolicyViolationError": _refused("content_policy_violation"),
+    "UnsupportedParamsError": lambda error: Incapable(_message(error)),
+    "ImageFetchError": lambda error: Incapable("This upstream takes images as data: URLs; addresses are not fetched."),
+    "LiteLLMUnknownProvider": lambda error: Failed("litellm does not know this provider.", code="upstream_unknown"),
+    "MidStreamFallbackError": lambda error: Cut("The upstream ended its answer in the middle."),
+    "Timeout": _timed_out,
+    "TimeoutError": _timed_out,
+}
