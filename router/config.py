@@ -1,25 +1,32 @@
 """config.toml: read once, checked whole, frozen. Each mistake names its file, line, key, value and remedy."""
 
 import ipaddress
+import json
+import math
+import re
 import tomllib
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from weighbridge import plugins
+from weighbridge import overrides, plugins
 from weighbridge.classifiers.base import Classifier
 from weighbridge.ledger.base import Ledger
+from weighbridge.overrides import Override
 from weighbridge.policies.base import Policy
 from weighbridge.policies.rules import Rule
-from weighbridge.toml_lines import Key, line_of
+from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
+from weighbridge.toml_lines import Key
 from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T", bound=BaseModel)
 
-PREFIX = "WEIGHBRIDGE_"
+_ROUTE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}")
+_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,63}")
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)| \(at end of document\)")
 
 
 class ConfigError(Exception):
@@ -45,7 +52,7 @@ class Server(_Table):
 
     @property
     def is_loopback(self) -> bool:
-        """Can only this machine reach it?"""
+        """Only this machine can reach it."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -83,7 +90,7 @@ class Config(_Table):
 
     @property
     def needs_classifier(self) -> bool:
-        """Does anything ask for a score?"""
+        """Something asks for a score."""
         return any(r.policy.needs_score for r in self.routes.values()) or any(
             rule.needs_score or rule.needs_task for rule in self.rules
         )
@@ -92,192 +99,261 @@ class Config(_Table):
         """Load it: it may take a moment and some memory. ConfigError when it cannot be loaded."""
         try:
             return plugins.build("weighbridge.classifiers", self.classifier.use, self.classifier.options, Classifier)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
             raise ConfigError([f"{self.path}: classifier: {error}"]) from error
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Each key that names an environment variable, and the name."""
+        if self.server.api_keys_env:
+            yield "server.api_keys_env", self.server.api_keys_env
+        tables: dict[str, BaseModel] = {f"upstreams.{name}": upstream for name, upstream in self.upstreams.items()}
+        for place, table in {**tables, "ledger": self.ledger}.items():
+            for field in type(table).model_fields:
+                variable = getattr(table, field)
+                if field.endswith("_env") and isinstance(variable, str) and variable:
+                    yield f"{place}.{field}", variable
+
+
+def require_keys(config: Config, environ: Mapping[str, str]) -> None:
+    """Callers' keys that are asked for must be there: without them everybody would be let in. Raises ConfigError."""
+    name = config.server.api_keys_env
+    if name and not any(key.strip() for key in environ.get(name, "").split(",")):
+        remedy = f'set {name} to one key or several, separated by commas, or set api_keys_env = "" for loopback only'
+        raise ConfigError([f"{config.path}: server.api_keys_env = {json.dumps(name)} is not set or empty: {remedy}"])
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read a config file, with `WEIGHBRIDGE_SECTION__KEY` of the environment over it. Raises ConfigError."""
+    text = _text_of(path)
     try:
-        text = path.read_text(encoding="utf-8")
         data = tomllib.loads(text)
+        done, misplaced = overrides.apply(data, environ)
+        return _Reader(path, text, data, done).config(misplaced)
+    except RecursionError:
+        raise ConfigError([f"{path}: is nested too deeply; no key of ours lies deeper than ten tables"]) from None
+    except ValueError as error:  # TOMLDecodeError, and a number of too many digits
+        raise ConfigError([_not_toml(path, text, str(error))]) from None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+        return raw.decode("utf-8-sig")
     except FileNotFoundError:
         remedy = "run `weighbridge init` to write one, or name another with --config"
         raise ConfigError([f"{path}: there is no such file; {remedy}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read: {error}"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
-    _override(data, environ)
-    return _Reader(path, text, data).config()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError([f"{path}:{line}: is not UTF-8 text; save the file as UTF-8"]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{path}: cannot be read: {reason}; name another file with --config"]) from None
 
 
-def _override(data: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Put the environment's values over the file's. Only names with a section are ours: the others are not keys."""
-    for name, value in environ.items():
-        if not name.startswith(PREFIX) or "__" not in name:
-            continue
-        *tables, key = name.removeprefix(PREFIX).lower().split("__")
-        table = data
-        for part in tables:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise ConfigError([f"{name}: {part!r} is not a table of the config file"])
-        table[key] = _toml_value(value) if value[:1] in "[{" else value  # the rest is converted by its type
-
-
-def _toml_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _not_toml(path: Path, text: str, message: str) -> str:
+    place = _TOML_PLACE.search(message)
+    if place is None:
+        return f"{path}: is not valid TOML: {message}"
+    line = place[1] or text.rstrip("\n").count("\n") + 1
+    shown = _TOML_PLACE.sub("", message)
+    return f"{path}:{line}: is not valid TOML: {shown}; text goes in quotes, and each key stands once in its table"
 
 
 class _Reader:
     """Turns the tables into objects and collects every problem on the way, so that all are told at once."""
 
-    def __init__(self, path: Path, text: str, data: dict[str, Any]) -> None:
+    def __init__(self, path: Path, text: str, data: dict[str, Any], done: list[Override]) -> None:
         self.path = path
-        self.text = text
         self.data = data
-        self.problems: list[str] = []
+        self.done = done
+        self.problems = Problems(path, text, data, {override.key: override.variable for override in done})
 
-    def config(self) -> Config:
-        known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger"]
-        for key in self.data.keys() - set(known):
-            self.problem((key,), self.data[key], "is not a known table" + _nearest(key, known))
-        if self.data.get("schema_version", 1) != 1:
-            self.problem(("schema_version",), self.data["schema_version"], "is not supported: this release reads 1")
+    def config(self, misplaced: list[str]) -> Config:
+        self.check_tables()
+        self.check_secrets()
         server = self.make(("server",), Server, self.table(("server",)))
         upstreams = self.upstreams()
         classifier = self.classifier()
-        routes = self.routes(upstreams)
-        rules = self.rules(upstreams)
+        routes = self.routes()
+        rules = self.rules()
         ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")
-        self.check_whole(server, upstreams, routes)
-        if self.problems or not (server and ledger and classifier):
-            raise ConfigError(self.problems)
+        self.check_whole(server, routes)
+        sentences = misplaced + self.problems.sentences
+        if sentences or not (server and ledger and classifier):
+            raise ConfigError(sentences)
         return Config(
             path=self.path,
             server=server,
             upstreams=upstreams,
             classifier=classifier[0],
-            classifier_time_limit_s=classifier[1],
-            classifier_workers=classifier[2],
+            classifier_time_limit_s=classifier[1].time_limit_s,
+            classifier_workers=classifier[1].workers,
             routes=routes,
             rules=rules,
             ledger=ledger,
         )
 
     def upstreams(self) -> dict[str, Upstream]:
-        found = {}
-        for name in self.table(("upstreams",)):
+        found: dict[str, Upstream] = {}
+        for name in self.names(("upstreams",), _UPSTREAM_NAME):
             upstream = self.shelf(("upstreams", name), "weighbridge.upstreams", Upstream)
             if upstream:
                 found[name] = upstream
         return found
 
-    def classifier(self) -> tuple[Spec, float, int] | None:
+    def classifier(self) -> tuple[Spec, "_Assessing"] | None:
         options = dict(self.table(("classifier",)))
         use = options.pop("use", "minilm")
-        gateway = self.make(
-            ("classifier",), _Assessing, {k: options.pop(k) for k in _Assessing.model_fields if k in options}
-        )
+        ours = {key: options.pop(key) for key in _Assessing.model_fields if key in options}
+        gateway = self.make(("classifier",), _Assessing, ours)
         try:
-            cls = plugins.find("weighbridge.classifiers", str(use), Classifier)
+            cls = plugins.find("weighbridge.classifiers", use, Classifier)
         except plugins.UnknownPlugin as error:
-            self.problem(("classifier", "use"), use, str(error))
+            self.problems.add(("classifier", "use"), use, str(error))
             return None
-        for key in options.keys() - cls.model_fields.keys():
-            self.problem(("classifier", key), options[key], "is not a known key" + _nearest(key, cls.model_fields))
-        if gateway is None:
+        # Its keys are checked here, without loading it: that costs a moment, and some memory.
+        fields: dict[str, Any] = {name: (field.annotation, field) for name, field in cls.model_fields.items()}
+        keys_alone = create_model(cls.__name__, __config__=cls.model_config, **fields)
+        if gateway is None or self.make(("classifier",), keys_alone, options) is None:
             return None
-        return Spec(use=use, options=options), gateway.time_limit_s, gateway.workers
+        return Spec(use=use, options=options), gateway
 
-    def routes(self, upstreams: dict[str, Upstream]) -> dict[str, Route]:
-        found = {}
-        for name in self.table(("routes",)):
+    def routes(self) -> dict[str, Route]:
+        found: dict[str, Route] = {}
+        for name in self.names(("routes",), _ROUTE_NAME):
             at: Key = ("routes", name)
             table = dict(self.table(at))
-            table.setdefault("baseline", table.get("large"))
-            policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")
             for key in ("small", "large", "baseline"):
-                if key in table:
-                    self.check_upstream((*at, key), table[key], upstreams)
-            route = self.make(at, Route, {**table, "policy": policy}) if policy else None
-            if route:
-                found[name.lower()] = route
+                self.check_upstream((*at, key), table.get(key))
+            table.setdefault("baseline", table.get("large", ""))
+            policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")
+            pair = self.make(at, _Pair, {**table, "policy": {}})
+            if policy and pair:
+                found[name.lower()] = Route(small=pair.small, large=pair.large, baseline=pair.baseline, policy=policy)
         return found
 
-    def rules(self, upstreams: dict[str, Upstream]) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[Rule, ...]:
         tables = self.data.get("rules", [])
         if not isinstance(tables, list):
-            self.problem(("rules",), tables, "must be written as [[rules]]")
+            self.problems.add(("rules",), tables, "must be a list of tables, each under its own [[rules]]")
             return ()
         found = []
         for i, table in enumerate(tables):
             rule = self.make(("rules", i), Rule, table)
             if rule is None:
                 continue
-            if rule.then.upstream is not None:
-                self.check_upstream(("rules", i, "then", "upstream"), rule.then.upstream, upstreams)
             found.append(rule)
+            self.check_upstream(("rules", i, "then", "upstream"), rule.then.upstream)
         return tuple(found)
 
-    def check_whole(self, server: Server | None, upstreams: dict[str, Upstream], routes: dict[str, Route]) -> None:
+    def check_upstream(self, at: Key, name: object) -> None:
+        upstreams = self.table(("upstreams",))
+        if isinstance(name, str) and name not in upstreams:
+            self.problems.add(at, name, "is not an upstream" + nearest(name, upstreams))
+
+    def check_tables(self) -> None:
+        known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger"]
+        for key in self.data:
+            if key not in known:
+                self.problems.add((key,), self.data[key], "is not a known table" + nearest(key, known))
+        version = self.data.get("schema_version", 1)
+        if type(version) is not int or version != 1:
+            self.problems.add(("schema_version",), version, "is not supported: this release reads schema_version = 1")
+
+    def check_secrets(self) -> None:
+        """A secret has no place in the file, and the name of a variable must be one."""
+        for key, value in leaves(self.data):
+            name = str(key[-1])
+            if key[0] in {"rules", "routes"} or not isinstance(value, str) or not value:
+                continue
+            if name.endswith("_env") and not is_variable(value):
+                what = "must be the name of an environment variable that holds the secret, never the secret itself"
+                self.problems.add(key, value, what)
+            elif is_secret(name, value) or url_password(value):
+                what = "holds a secret, which has no place here: put it into an environment variable, and name that"
+                self.problems.add(key, value, what + ', as api_key_env = "NAME"')
+
+    def check_whole(self, server: Server | None, routes: dict[str, Route]) -> None:
         """What no table can say for itself."""
-        if not self.table(("upstreams",)):
-            self.problem(("upstreams",), None, "is missing: name at least one upstream as [upstreams.NAME]")
+        upstreams = self.table(("upstreams",))
+        if not upstreams:
+            self.problems.add(("upstreams",), None, "is missing: name at least one upstream, as [upstreams.local]")
         if not self.table(("routes",)):
-            self.problem(("routes",), None, "is missing: name at least one route, as [routes.auto]")
-        for name in {n.lower() for n in upstreams} & routes.keys():
-            self.problem(("routes", name), name, "is also the name of an upstream: rename one of them")
+            self.problems.add(("routes",), None, "is missing: name at least one route, as [routes.auto]")
+        for name in upstreams:
+            route = name.lower().partition(":")[0]
+            if route in routes:
+                self.problems.add(("upstreams", name), None, f"has the name of the route {route}: rename one of them")
         if server and not server.is_loopback and not server.api_keys_env:
-            remedy = "without keys only loopback is served: set server.api_keys_env, or host = \"127.0.0.1\""
-            self.problem(("server", "host"), server.host, remedy)
+            what = 'lets others than this machine in: set server.api_keys_env too, or host = "127.0.0.1"'
+            self.problems.add(("server", "host"), server.host, what)
 
-    def check_upstream(self, at: Key, name: object, upstreams: dict[str, Upstream]) -> None:
-        if name not in upstreams and name not in self.table(("upstreams",)):
-            self.problem(at, name, "is not an upstream" + _nearest(str(name), upstreams))
+    def names(self, at: Key, allowed: re.Pattern[str]) -> list[str]:
+        """The names under a table. Clients ask for them whatever their case, so case must not tell two apart."""
+        seen: dict[str, str] = {}
+        for name in self.table(at):
+            if not allowed.fullmatch(name):
+                what = f"is not a name for {at[-1]}: write up to 64 letters, digits and the signs . _ / -"
+                self.problems.add((*at, name), None, what)
+            elif name.lower() in seen:
+                what = f"is the same name as {seen[name.lower()]}, since case does not count: rename one of them"
+                self.problems.add((*at, name), None, what)
+            else:
+                seen[name.lower()] = name
+        return list(seen.values())
 
-    def table(self, at: Key) -> dict[str, Any]:
+    def table(self, at: Key, remedy: str = "") -> dict[str, Any]:
         """The table there, or an empty one; something else in its place is a problem."""
         value: Any = self.data
         for part in at:
             value = value.get(part, {}) if isinstance(value, dict) else {}
         if isinstance(value, dict):
             return value
-        self.problem(at, value, "must be a table")
+        self.problems.add(at, value, f"must be a table{remedy}")
         return {}
 
     def shelf(self, at: Key, shelf: str, base: type[T], default: str | None = None) -> T | None:
         """Build what a table with a `use` describes."""
-        options = dict(self.table(at))
+        options = dict(self.table(at, f': write {dotted(at)} = {{ use = "..." }}'))
         use = options.pop("use", default)
         if use is None:
-            self.problem(at, None, f"lacks `use`: one of {', '.join(plugins.implementations(shelf, base))}")
+            names = ", ".join(plugins.implementations(shelf, base))
+            self.problems.add((*at, "use"), None, f"is missing: add use = one of {names}")
             return None
         try:
-            return self.make(at, plugins.find(shelf, str(use), base), options)
+            return self.make(at, plugins.find(shelf, use, base), options)
         except plugins.UnknownPlugin as error:
-            self.problem((*at, "use"), use, str(error))
+            self.problems.add((*at, "use"), use, str(error))
             return None
 
     def make(self, at: Key, cls: type[T], options: Any) -> T | None:
+        """Build a table's object; None after its problems were kept."""
+        for key, value in leaves(options):
+            if isinstance(value, float) and not math.isfinite(value):
+                self.problems.add((*at, *key), value, "must be a finite number")
         try:
-            return cls.model_validate(options)
+            return _strict(cls, options)
         except ValidationError as error:
-            for e in error.errors():
-                self.problem((*at, *e["loc"]), e["input"], _sentence(e, cls))
+            options = self.with_texts(at, options, error)
+        try:
+            return _strict(cls, options)
+        except ValidationError as error:
+            for key, value, what in of_validation(error.errors(), options, cls):
+                self.problems.add((*at, *key), value, what)
             return None
 
-    def problem(self, at: Key, value: object, what: str) -> None:
-        """Keep a problem: where it is, what stands there, and what to do."""
-        line = line_of(self.text, at)
-        where = f"{self.path}:{line}" if line else f"{self.path}"
-        dotted = ".".join(f"{p}" for p in at)
-        shown = "" if value is None or isinstance(value, dict | list) else f" = {value!r}"
-        self.problems.append(f"{where}: {dotted}{shown} {what}")
+    def with_texts(self, at: Key, options: Any, error: ValidationError) -> Any:
+        """Values of the environment as they came, where they were read as a number but text is wanted."""
+        refused = [tuple(e["loc"]) for e in error.errors()]
+        options = deepcopy(options)
+        for override in self.done:
+            key = override.key[len(at) :]
+            if override.key[: len(at)] == at and any(loc[: len(key)] == key for loc in refused):
+                table = options
+                for part in key[:-1]:
+                    table = table[part]
+                table[key[-1]] = override.text
+        return options
 
 
 class _Assessing(_Table):
@@ -287,17 +363,15 @@ class _Assessing(_Table):
     workers: int = Field(default=2, ge=1, le=64)
 
 
-def _sentence(error: Any, cls: type[BaseModel]) -> str:
-    """Pydantic's finding in our words."""
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        return "is not a known key" + _nearest(str(error["loc"][-1]), cls.model_fields)
-    if kind == "missing":
-        return "is missing"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message if message.startswith("is ") else f"is refused: {message[:1].lower()}{message[1:]}"
+class _Pair(_Table):
+    """A route's table but for its policy, which has a shelf of its own."""
+
+    small: str
+    large: str
+    baseline: str
+    policy: dict[str, Any]
 
 
-def _nearest(word: str, known: Any) -> str:
-    close = get_close_matches(word.lower(), list(known), n=2, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(sorted(known)) or 'none'}"
+def _strict(cls: type[T], options: Any) -> T:
+    # As JSON a list may become a tuple, and still "8484" is no number and true is no 1.
+    return cls.model_validate_json(json.dumps(options, default=str), strict=True)
