@@ -1,29 +1,18 @@
-"""Conditions: what the `when` of a rule can ask. Each is one class, named as in config.toml; a new one is a class more.
-
-`when = { pii = ["email"], has_tools = false }` holds when all of its keys do; `any`, `all` and `not` nest.
-"""
+"""Conditions: what the `when` of a rule can ask. Each is one class, named as in config.toml. A new one is a new class."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, StrictInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, StrictBool, StrictInt
 
 from weighbridge.policies import detect, language
 from weighbridge.policies.facts import Facts
 from weighbridge.policies.normal import folded, plain
 
 Need = Literal["text", "score", "task"]
-
-
-class ConditionError(ValueError):
-    """A `when` that makes no sense. path: the keys that lead to what is wrong, from the `when` on."""
-
-    def __init__(self, path: tuple[str | int, ...], problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"{_spelt(path)}: {problem}" if path else problem)
 
 
 class Condition(BaseModel, ABC):
@@ -38,15 +27,17 @@ class Condition(BaseModel, ABC):
         """Is it so? Pure."""
 
 
-def _nearest(word: str, known: Mapping[str, object] | frozenset[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint for who misspelt a name."""
+    known = sorted(known)
     close = get_close_matches(word.lower(), known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(known))}"
+    return f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
 
 
-def _one_of(known: Mapping[str, object] | frozenset[str], what: str) -> AfterValidator:
+def _one_of(known: Collection[str], what: str) -> AfterValidator:
     def check(name: str) -> str:
         if name not in known:
-            raise ValueError(f"{name!r} is not a {what}; {_nearest(name, known)}")
+            raise ValueError(f"{name!r} is not a {what}; {nearest(name, known)}")
         return name
 
     return AfterValidator(check)
@@ -208,96 +199,6 @@ class ScoreUnder(Condition):
         return facts.score is not None and facts.score < self.value
 
 
-def _named(condition: type[Condition]) -> str:
-    return re.sub(r"(?<=.)(?=[A-Z])", "_", condition.__name__).lower()
-
-
-CONDITIONS: dict[str, type[Condition]] = {_named(condition): condition for condition in Condition.__subclasses__()}
-_JOINTS = frozenset({"any", "all", "not"})
-MAX_NESTING = 20
-
-
-class Every(Condition):
-    """All of them hold."""
-
-    value: tuple[Condition, ...]
-
-    def holds(self, facts: Facts) -> bool:
-        return all(condition.holds(facts) for condition in self.value)
-
-
-class Some(Condition):
-    """At least one of them holds."""
-
-    value: tuple[Condition, ...]
-
-    def holds(self, facts: Facts) -> bool:
-        return any(condition.holds(facts) for condition in self.value)
-
-
-class Not(Condition):
-    """It does not hold."""
-
-    value: Condition
-
-    def holds(self, facts: Facts) -> bool:
-        return not self.value.holds(facts)
-
-
-def parse(table: object, path: tuple[str | int, ...] = ()) -> Condition:
-    """The condition that a `when` table writes down. ConditionError says where it makes no sense."""
-    if not isinstance(table, Mapping):
-        raise ConditionError(path, f'{table!r} is not a table of conditions such as {{ pii = ["email"] }}')
-    if not table:
-        raise ConditionError(path, "is empty, and would hold for every request")
-    if len(path) > MAX_NESTING:
-        raise ConditionError(path, "is nested too deeply")
-    parts = tuple(_parse_one(str(key), value, (*path, str(key))) for key, value in table.items())
-    return parts[0] if len(parts) == 1 else Every(value=parts)
-
-
-def _parse_one(key: str, value: object, path: tuple[str | int, ...]) -> Condition:
-    if key == "not":
-        return Not(value=parse(value, path))
-    if key in _JOINTS:
-        return (Some if key == "any" else Every)(value=_parse_list(value, path))
-    if key not in CONDITIONS:
-        raise ConditionError(path, f"is not a condition; {_nearest(key, frozenset(CONDITIONS) | _JOINTS)}")
-    try:
-        return CONDITIONS[key].model_validate({"value": value})
-    except ValidationError as error:
-        raise _of_pydantic(error, path) from error
-
-
-def _parse_list(value: object, path: tuple[str | int, ...]) -> tuple[Condition, ...]:
-    if not isinstance(value, list | tuple):
-        raise ConditionError(path, f"{value!r} is not a list of tables")
-    if not value:
-        raise ConditionError(path, "is empty")
-    return tuple(parse(part, (*path, number)) for number, part in enumerate(value))
-
-
-def needs_of(condition: Condition) -> frozenset[Need]:
-    """What must be worked out before it can be asked, its parts included."""
-    parts = condition.value if isinstance(condition, Every | Some) else ()
-    parts = (condition.value,) if isinstance(condition, Not) else parts
-    return condition.needs.union(*map(needs_of, parts))
-
-
-def _of_pydantic(error: ValidationError, path: tuple[str | int, ...]) -> ConditionError:
-    first = error.errors()[0]
-    # Below "value" come places in a list and names in a table; the rest is pydantic's own bookkeeping.
-    inner = tuple(part for part in first["loc"][1:] if isinstance(part, int))
-    problem = first["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("Tuple", "List")
-    if first["type"] != "value_error":  # ours name the value themselves
-        problem = f"{problem} (it is {first['input']!r})"
-    return ConditionError((*path, *inner), problem)
-
-
-def _spelt(path: tuple[str | int, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
 # Scripts that write words without spaces between them.
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
@@ -318,3 +219,10 @@ def _is_header(actual: str | None, wanted: str) -> bool:
 def _is_among(name: str, wanted: str | tuple[str, ...]) -> bool:
     names = (wanted,) if isinstance(wanted, str) else wanted
     return name.casefold() in (each.casefold() for each in names)
+
+
+def _named(condition: type[Condition]) -> str:
+    return re.sub(r"(?<=.)(?=[A-Z])", "_", condition.__name__).lower()
+
+
+CONDITIONS: dict[str, type[Condition]] = {_named(condition): condition for condition in Condition.__subclasses__()}

@@ -6,7 +6,7 @@ nothing, and a wrong answer is worse than none, because a rule may pick an upstr
 
 # ruff: noqa: RUF001 - the words of other scripts are meant
 import re
-from collections import Counter
+from collections import defaultdict
 
 
 def _words_of(text: str) -> frozenset[str]:
@@ -190,13 +190,13 @@ def _of_cyrillic(prose: str) -> str | None:
 
 def _by_little_words(prose: str) -> str | None:
     words = _WORD.findall(prose)
-    votes: Counter[str] = Counter()
+    votes: defaultdict[str, float] = defaultdict(float)
     for word in words:
         for code in _LANGUAGES_OF.get(word.lstrip("¿¡"), ()):
             votes[code] += 1 / len(_LANGUAGES_OF[word.lstrip("¿¡")])  # a word of many languages says little
     if not prose.isascii():
         for code, letters in _LETTERS.items():
             votes[code] += 0.5 * sum(letter in prose for letter in letters)
-    (first, most), (_, next_most) = (*votes.most_common(2), ("", 0.0), ("", 0.0))[:2]
+    next_most, most = sorted((0.0, 0.0, *votes.values()))[-2:]
     is_clear = most >= max(0.75, len(words) * 0.12) and most >= 1.3 * next_most
-    return first if is_clear else None
+    return max(votes, key=votes.__getitem__) if is_clear else None

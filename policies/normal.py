@@ -63,7 +63,7 @@ def _reads_as(character: str) -> str:
 def _replaced(text: str, changes: Mapping[str, str]) -> str:
     # Quick passes in C while they are few; str.translate looks up every character, which takes twenty times as long.
     if len(changes) > 50:
-        return text.translate(str.maketrans(dict(changes)))
+        return text.translate({ord(old): new for old, new in changes.items()})
     for old, new in changes.items():
         text = text.replace(old, new)
     return text

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from weighbridge.policies.conditions import Condition, Need, needs_of, parse
+from weighbridge.policies.conditions import Condition, Need, Task
 from weighbridge.policies.facts import Facts
+from weighbridge.policies.when import leaves_of, parse
 
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
@@ -46,7 +47,7 @@ class Rule(BaseModel):
     then: Then
     over: Literal["request", "ask"] = "request"
     _condition: Condition = PrivateAttr()
-    _needs: frozenset[Need] = PrivateAttr()
+    _leaves: tuple[Condition, ...] = PrivateAttr()
 
     @model_validator(mode="after")
     def _fences_look_everywhere(self) -> "Rule":
@@ -62,23 +63,31 @@ class Rule(BaseModel):
 
     def model_post_init(self, _: object) -> None:
         self._condition = parse(self.when)
-        self._needs = needs_of(self._condition)
+        self._leaves = tuple(leaves_of(self._condition))
 
     def matches(self, facts: Facts) -> bool:
         return self._condition.holds(facts.of_ask if self.over == "ask" else facts)
 
+    def _needs(self, need: Need) -> bool:
+        return any(need in leaf.needs for leaf in self._leaves)
+
     @property
     def needs_score(self) -> bool:
-        return "score" in self._needs
+        return self._needs("score")
 
     @property
     def needs_task(self) -> bool:
-        return "task" in self._needs
+        return self._needs("task")
 
     @property
     def needs_text(self) -> bool:
         """It reads the whole request, which then must be gathered."""
-        return "text" in self._needs and self.over == "request"
+        return self.over == "request" and self._needs("text")
+
+    @property
+    def tasks(self) -> frozenset[str]:
+        """The kinds of work it names; the classifier's manifest says which there are."""
+        return frozenset(task for leaf in self._leaves if isinstance(leaf, Task) for task in leaf.value)
 
 
 def first_match(rules: Iterable[Rule], facts: Facts) -> Rule | None:
