@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from weighbridge.policies.conditions import ConditionError
+from weighbridge.policies.when import ConditionError
 from weighbridge.toml_lines import Key, line_of
 
 MASK = "********"

@@ -1,6 +1,8 @@
-"""The `weighbridge` command."""
+"""The `weighbridge` command. What the verbs are is in commands.py; each verb's work is a file of its own."""
 
 
 def main() -> None:
     """Run the command line."""
-    raise SystemExit("not yet")
+    from weighbridge.cli.commands import run  # noqa: PLC0415  # a worker process needs no command line
+
+    run()

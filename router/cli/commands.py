@@ -1,0 +1,184 @@
+"""Every verb of the command line, its options and its help. No work: that is imported when its verb is called."""
+# ruff: noqa: PLC0415, PLR0913, PLR0917
+# Imports inside: `weighbridge --help` must not wait for what only a gateway or a report needs. Many arguments: each is
+# an option of a verb, and is passed by name.
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+BROKEN, USAGE, BAD_CONFIG, INTERRUPTED = 1, 2, 78, 130
+
+app = typer.Typer(
+    help="Weighs every request, keeps the simple ones on your own machine, and proves what that saved.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", envvar="WEIGHBRIDGE_CONFIG", help="The config file.", show_envvar=True)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+DEFAULT = Path("config.toml")
+
+
+def run() -> None:
+    """Run the command line."""
+    app(prog_name="weighbridge")
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Say what could be foreseen in a sentence, and end with the exit code that it has."""
+    from weighbridge.config import ConfigError
+    from weighbridge.ledger.base import CannotOpen
+
+    try:
+        yield
+    except ConfigError as error:
+        _end(error.problems, BAD_CONFIG)
+    except CannotOpen as error:
+        _end([str(error)], BROKEN)
+    except KeyboardInterrupt:
+        _end([], INTERRUPTED)
+
+
+def _end(sentences: list[str], code: int) -> NoReturn:
+    for sentence in sentences:
+        typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+def _done(is_fine: bool) -> None:
+    raise typer.Exit(0 if is_fine else BROKEN)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _everything(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(rich_help_panel="Run")
+def init(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it.")] = DEFAULT,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", "--non-interactive", help="Ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look for local model servers and keys, and write a commented config file."""
+    from weighbridge.cli import init
+
+    with _in_words():
+        _done(init.run(output, force=force, is_quiet=yes, as_json=as_json))
+
+
+@app.command(rich_help_panel="Run")
+def serve(
+    config: Config = DEFAULT,
+    host: Annotated[str | None, typer.Option(help="Listen here, whatever the config file says.")] = None,
+    port: Annotated[int | None, typer.Option(help="Listen on this port instead.", min=0, max=65535)] = None,
+    workers: Annotated[int, typer.Option(help="How many processes share the work.", min=1, max=256)] = 1,
+) -> None:
+    """Run the gateway."""
+    from weighbridge.cli import serve
+
+    with _in_words():
+        _done(serve.run(config, host=host, port=port, workers=workers))
+
+
+@app.command(rich_help_panel="Run")
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Keep serving after the report.")] = False,
+    port: Annotated[int, typer.Option(help="Serve on this port; 0 takes a free one.", min=0, max=65535)] = 8484,
+) -> None:
+    """See it work: sample traffic through two simulated models, then the report. Offline, and without a key."""
+    from weighbridge.demo import demo
+
+    with _in_words():
+        demo.run(serve=serve, port=port)
+
+
+@app.command(rich_help_panel="Look")
+def route(
+    text: Annotated[str, typer.Argument(help="What a user would ask; - reads it from standard input.")],
+    config: Config = DEFAULT,
+    model: Annotated[str | None, typer.Option(help="The model name to ask for; without it the first route.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Explain where one request would go. Calls no upstream, and needs no running gateway."""
+    from weighbridge.cli import route
+
+    with _in_words():
+        asked = typer.get_text_stream("stdin").read() if text == "-" else text
+        _done(route.run(config, asked, model=model, as_json=as_json))
+
+
+@app.command(rich_help_panel="Look")
+def report(
+    config: Config = DEFAULT,
+    since: Annotated[str | None, typer.Option(help="From when on: 7d, 12h, 30m, or a date.")] = None,
+    until: Annotated[str | None, typer.Option(help="Until when, likewise.")] = None,
+    by: Annotated[str | None, typer.Option(help="Break it down by route, upstream, rule, caller, task or day.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json, csv or html.")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the traffic cost and how long it took, against the baseline."""
+    from weighbridge.cli import report
+
+    with _in_words():
+        report.run(config, since=since, until=until, by=by, form="json" if as_json else form, output=output)
+
+
+@app.command(rich_help_panel="Look")
+def models(config: Config = DEFAULT, as_json: Json = False) -> None:
+    """List the names that a client may ask for, and what stands behind them."""
+    from weighbridge.cli import models
+
+    with _in_words():
+        models.run(config, as_json=as_json)
+
+
+@app.command(rich_help_panel="Check")
+def validate(config: Config = DEFAULT, as_json: Json = False) -> None:
+    """Check the config file: build everything that it names, and call nothing."""
+    from weighbridge.cli import validate
+
+    with _in_words():
+        is_fine = validate.run(config, as_json=as_json)
+        raise typer.Exit(0 if is_fine else BAD_CONFIG)
+
+
+@app.command(rich_help_panel="Check")
+def doctor(config: Config = DEFAULT, as_json: Json = False) -> None:
+    """Check that everything works together: versions, classifier, upstreams, prices, ledger, port."""
+    from weighbridge.cli import doctor
+
+    with _in_words():
+        _done(doctor.run(config, as_json=as_json))
+
+
+@app.command(rich_help_panel="Check")
+def version(as_json: Json = False) -> None:
+    """Print the version."""
+    import json
+
+    from weighbridge import __version__  # type: ignore[attr-defined]  # made on demand by __getattr__
+
+    typer.echo(json.dumps({"version": __version__}) if as_json else f"weighbridge {__version__}")

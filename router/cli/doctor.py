@@ -1,0 +1,228 @@
+"""`weighbridge doctor`: looks at everything that a request needs, and says in words what it found."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from weighbridge.cli import ports
+from weighbridge.cli.console import Status, console, print_finding, print_json
+from weighbridge.cli.validate import warnings
+from weighbridge.config import Config, ConfigError, load
+from weighbridge.errors import UpstreamError
+from weighbridge.ledger.base import CannotOpen
+from weighbridge.prices import price_list
+from weighbridge.upstreams.base import Upstream
+
+LOOK_S = 10.0  # how long an upstream may take to answer
+_PYTHONS = ((3, 11), (3, 14))
+_PACKAGES = (
+    "weighbridge",
+    "fastapi",
+    "uvicorn",
+    "aiohttp",
+    "pydantic",
+    "onnxruntime",
+    "tokenizers",
+    "numpy",
+    "litellm",
+)
+_SAMPLE = "Prove that there are infinitely many primes, and explain each step."
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look found."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+def run(path: Path, *, as_json: bool) -> bool:
+    """Look at everything, and print each finding as it comes. False when something is broken."""
+    out = console()
+    found: list[Finding] = []
+
+    def keep(finding: Finding) -> None:
+        found.append(finding)
+        if not as_json:
+            print_finding(out, finding.status, finding.name, finding.detail)
+
+    asyncio.run(_look(path, keep))
+    broken = sum(finding.status == "fail" for finding in found)
+    if as_json:
+        print_json({"ok": not broken, "findings": [asdict(finding) for finding in found]})
+    else:
+        out.print(f"{broken} of {len(found)} need attention." if broken else "Everything works.")
+    return not broken
+
+
+async def _look(path: Path, keep: Callable[[Finding], None]) -> None:
+    for finding in _of_installation():
+        keep(finding)
+    try:
+        config = load(path, os.environ)
+    except ConfigError as error:
+        for problem in error.problems:
+            keep(Finding("config", "fail", problem))
+        return
+    keep(Finding("config", "ok", f"{path} is valid"))
+    for warning in warnings(config, os.environ):
+        keep(Finding("config", "warn", warning))
+    keep(_of_keys(config))
+    keep(await asyncio.to_thread(_of_classifier, config))
+    async for finding in _of_upstreams(config):
+        keep(finding)
+    for finding in _of_prices(config):
+        keep(finding)
+    keep(await _of_ledger(config))
+    keep(await asyncio.to_thread(_of_port, config))
+
+
+def _of_installation() -> Iterator[Finding]:
+    here = ".".join(map(str, sys.version_info[:3]))
+    if _PYTHONS[0] <= sys.version_info[:2] < _PYTHONS[1]:
+        yield Finding("python", "ok", here)
+    else:
+        yield Finding("python", "fail", f"{here}: this release runs on 3.11, 3.12 and 3.13")
+    versions, missing = [], []
+    for name in _PACKAGES:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        remedy = "install weighbridge again"
+        yield Finding("packages", "fail", f"not installed: {', '.join(missing)}; {remedy}")
+    yield Finding("packages", "ok", ", ".join(versions))
+
+
+def _of_keys(config: Config) -> Finding:
+    name = config.server.api_keys_env
+    if not name:
+        return Finding("callers", "ok", f"no keys; only this machine is let in (host {config.server.host})")
+    count = len([key for key in os.environ.get(name, "").split(",") if key.strip()])
+    if not count:
+        return Finding("callers", "fail", f"{name} is not set: the gateway will not start without callers' keys")
+    return Finding("callers", "ok", f"{count} in {name}")
+
+
+def _of_classifier(config: Config) -> Finding:
+    if not config.needs_classifier:
+        return Finding("classifier", "ok", "not needed: nothing asks for a score")
+    began_s = time.perf_counter()
+    try:
+        classifier = config.make_classifier()
+        loaded_s = time.perf_counter() - began_s
+        [assessment] = classifier.assess([_SAMPLE])
+    except ConfigError as error:
+        return Finding("classifier", "fail", str(error))
+    scored_s = time.perf_counter() - began_s - loaded_s
+    return Finding(
+        "classifier",
+        "ok",
+        f"{config.classifier.use} ({classifier.version}) loads in {loaded_s:.2f} s; "
+        f"a sample scores {assessment.score:.2f}, in {scored_s * 1000:.1f} ms",
+    )
+
+
+async def _of_upstreams(config: Config) -> AsyncIterator[Finding]:
+    looks = [_of_upstream(name, upstream) for name, upstream in config.upstreams.items()]
+    for finding in await asyncio.gather(*looks):
+        yield finding
+
+
+async def _of_upstream(name: str, upstream: Upstream) -> Finding:
+    title = f"upstream {name}"
+    await upstream.aopen()
+    try:
+        async with asyncio.timeout(LOOK_S):
+            return Finding(title, "ok", await upstream.check())
+    except UpstreamError as error:
+        return Finding(title, "fail", f"{error.message}{_address(upstream)}")
+    except TimeoutError:
+        return Finding(title, "fail", f"No answer within {LOOK_S:g} s.{_address(upstream)}")
+    finally:
+        await upstream.aclose()
+
+
+def _address(upstream: Upstream) -> str:
+    # Clients must not learn it; whoever runs the doctor wrote it.
+    url = getattr(upstream, "base_url", None)
+    return f" ({url})" if url else ""
+
+
+def _of_prices(config: Config) -> Iterator[Finding]:
+    for name, price in price_list(config.upstreams).items():
+        if price is None:
+            remedy = "its costs will be recorded as unknown; set input_usd_per_mtok and output_usd_per_mtok"
+            yield Finding(
+                f"price {name}", "warn", f"{config.upstreams[name].model} is not in the price table: {remedy}"
+            )
+        elif price.usd_per_second:
+            yield Finding(f"price {name}", "ok", f"{price.usd_per_second.normalize():f} USD a second")
+        else:
+            pair = (price.input_usd_per_mtok, price.output_usd_per_mtok)
+            words = " / ".join(f"{amount.normalize():f}" for amount in pair)
+            yield Finding(f"price {name}", "ok", f"{words} USD per million tokens in / out ({price.version})")
+
+
+async def _of_ledger(config: Config) -> Finding:
+    path = getattr(config.ledger, "path", None)
+    if isinstance(path, str) and (finding := _of_new_file(Path(path))):
+        return finding
+    try:
+        await config.ledger.aopen()
+    except CannotOpen as error:
+        return Finding("ledger", "fail", str(error))
+    try:
+        is_writable = await config.ledger.is_writable()
+    finally:
+        await config.ledger.aclose()
+    name = path or type(config.ledger).__name__.lower()
+    return Finding("ledger", "ok" if is_writable else "fail", f"{name} {'can' if is_writable else 'cannot'} be written")
+
+
+def _of_new_file(path: Path) -> Finding | None:
+    """A ledger that is not there yet is not made by looking."""
+    if path.exists():
+        return None
+    folder = path.absolute().parent
+    if os.access(folder, os.W_OK):
+        return Finding("ledger", "ok", f"{path} will be made with the first start")
+    return Finding("ledger", "fail", f"{path} cannot be made: {folder} is not there or cannot be written")
+
+
+def _of_port(config: Config) -> Finding:
+    host, port = config.server.host, config.server.port
+    try:
+        ports.bound(host, port).close()
+    except OSError as error:
+        if _is_ours(ports.url(host, port)):
+            return Finding("port", "ok", f"{port} is served by a running Weighbridge")
+        reason = error.strerror or str(error)
+        return Finding("port", "fail", f"{host}:{port} cannot be had: {reason}; set server.port to another")
+    return Finding("port", "ok", f"{port} on {host} is free" if port else "any free one")
+
+
+def _is_ours(base_url: str) -> bool:
+    """Our readiness page names upstreams, and needs no key."""
+    try:
+        with urllib.request.urlopen(f"{base_url}/health/ready", timeout=5) as answer:  # noqa: S310  # our own address
+            raw = answer.read(100_000)
+    except urllib.request.HTTPError as error:
+        raw = error.read(100_000)
+    except OSError:
+        return False
+    try:
+        state = json.loads(raw)
+    except ValueError:
+        return False
+    return isinstance(state, dict) and isinstance(state.get("upstreams"), dict)

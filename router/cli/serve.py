@@ -1,0 +1,169 @@
+"""`weighbridge serve`: bind, load, announce, answer until told to stop."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import Callable
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import typer
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from weighbridge.app import Application, create_app
+from weighbridge.cli import ports
+from weighbridge.config import Config, ConfigError, load, require_keys
+from weighbridge.telemetry import configure_logging
+
+KEEP_ALIVE_S = 75  # longer than the idle time of the usual clients, so that they close first
+BACKLOG = 2048
+_START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
+
+
+def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool:
+    """Serve until a signal comes; False when the gateway could not start. Raises ConfigError."""
+    _use(path, host, port)
+    config = _config()
+    configure_logging(as_json=not sys.stderr.isatty())
+    logging.getLogger("uvicorn.error").addFilter(_last_line)
+    if workers == 1:
+        app = create_app(config)
+        listener = _bound(config)
+        return listener is not None and _serve(app, config, listener)
+    if config.needs_classifier:
+        config.make_classifier()  # what is wrong with it is better said once, and not by every worker
+    listener = _bound(config)
+    return listener is not None and _supervise(config, listener, workers)
+
+
+def worker() -> Application:
+    """One of several processes: it finds its config as its parent did, in the environment."""
+    configure_logging(as_json=not sys.stderr.isatty())
+    logging.getLogger("uvicorn.error").addFilter(_last_line)
+    try:
+        return create_app(_config())
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(_START_FAILED)
+
+
+def _use(path: Path, host: str | None, port: int | None) -> None:
+    """Options go into the environment, where the workers find them, too."""
+    os.environ["WEIGHBRIDGE_CONFIG"] = str(path)
+    if host is not None:
+        os.environ["WEIGHBRIDGE_SERVER__HOST"] = host
+    if port is not None:
+        os.environ["WEIGHBRIDGE_SERVER__PORT"] = str(port)
+
+
+def _config() -> Config:
+    config = load(Path(os.environ["WEIGHBRIDGE_CONFIG"]), os.environ)
+    require_keys(config, os.environ)
+    return config
+
+
+def _bound(config: Config) -> socket.socket | None:
+    """The listening socket; None, and a sentence on stderr, when it cannot be had."""
+    host, port = config.server.host, config.server.port
+    try:
+        listener = ports.bound(host, port)
+    except OSError as error:
+        remedy = "is a gateway running already? `weighbridge doctor` tells; --port takes another"
+        typer.echo(f"Cannot listen on {host}:{port}: {error.strerror or error}; {remedy}.", err=True)
+        return None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=ceil(config.server.drain_s),
+        **more,
+    )
+
+
+def _serve(app: Application, config: Config, listener: socket.socket) -> bool:
+    server = _Server(_settings(app, config), lambda: _announce(config, listener))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal again once all is closed; by then there is nothing left to do.
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    return server.started
+
+
+def _supervise(config: Config, listener: socket.socket, workers: int) -> bool:
+    settings = _settings("weighbridge.cli.serve:worker", config, factory=True, workers=workers)
+    supervisor = _Supervisor(settings, [listener])
+    supervisor.when_ready = (_base_url(config, listener), lambda: _announce(config, listener))
+    supervisor.run()
+    return not any(process.exitcode == _START_FAILED for process in supervisor.processes)
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+
+class _Supervisor(Multiprocess):
+    """Says when the first worker answers."""
+
+    when_ready: tuple[str, Callable[[], None]] | None = None
+
+    def keep_subprocess_alive(self) -> None:
+        super().keep_subprocess_alive()
+        if self.when_ready and _answers(self.when_ready[0]):
+            self.when_ready[1]()
+            self.when_ready = None
+
+
+def _answers(base_url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{base_url}/health/live", timeout=1):  # noqa: S310  # our own http address
+            return True
+    except OSError:
+        return False
+
+
+def _base_url(config: Config, listener: socket.socket) -> str:
+    """Where this machine reaches us."""
+    return ports.url(config.server.host, listener.getsockname()[1])
+
+
+def _announce(config: Config, listener: socket.socket) -> None:
+    routes = ", ".join(config.routes)
+    ledger = getattr(config.ledger, "path", type(config.ledger).__name__.lower())
+    typer.echo(
+        f"Weighbridge is ready: {_base_url(config, listener)}/v1 (routes: {routes}; ledger: {ledger}; Ctrl-C stops it)"
+    )
+
+
+def _last_line(record: logging.LogRecord) -> bool:
+    """A start that failed logs a whole traceback; its last line says why."""
+    message = record.getMessage()
+    if "Traceback (most recent call last)" in message:
+        kind, _, why = message.strip().splitlines()[-1].partition(": ")
+        record.msg, record.args = (why or kind), ()
+    return True
