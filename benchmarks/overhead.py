@@ -123,7 +123,13 @@ class Bench:
 
     def _job(self, target: Target, scenario: Scenario, seconds: float) -> load.Job:
         return load.Job(
-            target.port, target.model, scenario.clients, scenario.is_stream, headers=target.headers, seconds=seconds
+            target.port,
+            target.model,
+            scenario.clients,
+            scenario.is_stream,
+            headers=target.headers,
+            mark=target.mark,
+            seconds=seconds,
         )
 
     def _check_ledger(self, running: Running) -> None:
@@ -160,6 +166,7 @@ def _reading(sample: Sample) -> Reading:
         ttft_p50_ms=1000 * quantile(sample.ttfts_s, 0.5),
         ttft_p99_ms=1000 * quantile(sample.ttfts_s, 0.99),
         answers=sample.answers,
+        unmarked_share=sample.unmarked / max(1, sample.sent),
         errors=sample.errors,
     )
 

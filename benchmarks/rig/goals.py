@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from rig.results import STREAM_64, WHOLE_1, WHOLE_64, Reading, Results, Scenario
 
+UNMARKED_LIMIT = 0.01  # of the answers that should bear a score
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -82,4 +84,6 @@ def _judge(results: Results, goal: Goal) -> Verdict:
         return Verdict(goal, goal.theirs, (), "its scenario was not measured")
     _, name, ratios = min(tried)
     wrong = [f"{n} had errors" for n in (goal.ours, name) if results.errors(n)]
+    if results.unmarked(goal.ours) > UNMARKED_LIMIT:
+        wrong.append(f"up to {results.unmarked(goal.ours):.0%} of the answers were not scored")
     return Verdict(goal, name, ratios, "; ".join(wrong))

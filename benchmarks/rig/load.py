@@ -28,6 +28,7 @@ _SIZE_SLACK = 64  # bytes by which answers of one gateway may differ: ids, times
 class Job:
     """One measurement.
 
+    mark: a header that each answer should have; those without it are counted.
     seconds: how long the window is; it grows, up to cap_s, until each client has had four answers.
     """
 
@@ -36,6 +37,7 @@ class Job:
     clients: int
     is_stream: bool
     headers: Mapping[str, str] = field(default_factory=dict)
+    mark: str = ""
     seconds: float = 3.0
     warmup_s: float = 0.5
     cap_s: float = 20.0
@@ -43,7 +45,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one measurement found. latencies_s, ttfts_s: sorted, one per answer; errors: text and how often."""
+    """What one measurement found. latencies_s, ttfts_s: sorted, one per answer; errors: text and how often.
+
+    sent, unmarked: requests sent, and answers that lacked the job's mark, the warm-up's included.
+    """
 
     answers: int
     seconds: float
@@ -52,6 +57,7 @@ class Sample:
     ttfts_s: tuple[float, ...]
     errors: Mapping[str, int]
     sent: int
+    unmarked: int
 
     @property
     def per_second(self) -> float:
@@ -143,6 +149,8 @@ class _Run:
         self.is_running = True
         self.open = 0
         self.sent = 0
+        self.mark = f"\r\n{job.mark}:".encode() if job.mark else b""
+        self.unmarked = 0
         self.usual_size = 0
         self.latencies: list[float] = []
         self.ttfts: list[float] = []
@@ -199,6 +207,8 @@ class _Client(asyncio.Protocol):
             return False
         self.body_at = end + 4
         head = bytes(self.buffer[:end]).lower()
+        if self.run.mark not in head:
+            self.run.unmarked += 1
         at = head.find(b"\r\ncontent-length:")
         if at >= 0:
             stop = head.find(b"\r\n", at + 2)
@@ -327,6 +337,7 @@ def _sample(run: _Run, skip: int, seconds: float, cpu_s: float) -> Sample:
         ttfts_s=tuple(sorted(ttfts)),
         errors=dict(run.errors),
         sent=run.sent,
+        unmarked=run.unmarked,
     )
 
 

@@ -37,6 +37,7 @@ class Reading:
     ttft_p50_ms: float
     ttft_p99_ms: float
     answers: int
+    unmarked_share: float
     errors: Mapping[str, int]
 
 
@@ -65,6 +66,13 @@ class Results:
         """What a gateway adds to the direct call of the same round."""
         ours, direct = self.series(name, scenario, value), self.series(DIRECT, scenario, value)
         return [a - b for a, b in zip(ours, direct, strict=True)]
+
+    def unmarked(self, name: str) -> float:
+        """The largest share of answers that lacked the target's mark, over all its readings."""
+        every = (
+            r.unmarked_share for (target, _), readings in self.readings.items() if target == name for r in readings
+        )
+        return max(every, default=0.0)
 
     def errors(self, name: str) -> dict[str, int]:
         found: dict[str, int] = {}

@@ -110,6 +110,11 @@ def rendered(results: Results, heading: str) -> str:
     parts += [f"Ledger of {name}: {line}." for name, line in results.ledgers.items()]
     parts += [f"Skipped: {name}: {why}" for name, why in results.skipped.items()]
     parts += [f"ERRORS of {name}: {found}" for name in names if (found := results.errors(name))]
+    parts += [
+        f"Answers of {name} without a score: up to {share:.1%}."
+        for name in names
+        if (share := results.unmarked(name)) > 0
+    ]
     return "\n\n".join(parts)
 
 

@@ -34,7 +34,10 @@ class SkippedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A gateway: how to start it, and what to ask it for. rest_s: what it gets to warm up after its first answer."""
+    """A gateway: how to start it, and what to ask it for.
+
+    mark: a header that each of its answers should have. rest_s: what it gets to warm up after its first answer.
+    """
 
     name: str
     version: str
@@ -43,6 +46,7 @@ class Target:
     model: str
     headers: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    mark: str = ""
     rest_s: float = 1.0
     ledger: Path | None = None
 
@@ -199,7 +203,7 @@ def _litellm(place: Place, name: str, env: Mapping[str, str], settings: Mapping[
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # the price map comes from the package: nothing is fetched
         "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",  # no keys, on the loopback: as the others run
     }
-    return Target(name, LITELLM, command, port, "small-model", {}, {**base, **env}, 2.0)
+    return Target(name, LITELLM, command, port, "small-model", env={**base, **env}, rest_s=2.0)
 
 
 def _litellm_home(cache: Path) -> Path:
@@ -231,7 +235,7 @@ def portkey(place: Place) -> Target:
     headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": f"http://127.0.0.1:{place.upstream}/v1"}
     env = {"TRUSTED_CUSTOM_HOSTS": "localhost,127.0.0.1", "NODE_ENV": "production"}
     # V8 needs about ten seconds of traffic until it has compiled what is hot.
-    return Target("portkey", f"{PORTKEY}, node {version}", command, port, "small-model", headers, env, 10.0)
+    return Target("portkey", f"{PORTKEY}, node {version}", command, port, "small-model", headers, env, rest_s=10.0)
 
 
 def _portkey_home(cache: Path) -> Path:
@@ -318,17 +322,17 @@ def weighbridge(place: Place) -> Target:
 
 def weighbridge_scored(place: Place) -> Target:
     """Weighbridge with the classifier on every request; no two prompts are alike, so its cache never answers."""
-    return _weighbridge(place, "weighbridge scored", '{ use = "threshold" }')
+    return _weighbridge(place, "weighbridge scored", '{ use = "threshold" }', mark="x-weighbridge-score")
 
 
-def _weighbridge(place: Place, name: str, policy: str) -> Target:
+def _weighbridge(place: Place, name: str, policy: str, mark: str = "") -> Target:
     port = free_port()
     stem = name.replace(" ", "-")
     ledger = place.folder / f"{stem}-{port}.db"
     text = _WEIGHBRIDGE.format(port=port, upstream=place.upstream, policy=policy, ledger=ledger)
     config = place.write(f"{stem}.toml", text)
     command = (sys.executable, "-m", "weighbridge", "serve", "--config", str(config), "--port", str(port))
-    return Target(name, _weighbridge_version(), command, port, "auto", rest_s=2.0, ledger=ledger)
+    return Target(name, _weighbridge_version(), command, port, "auto", mark=mark, rest_s=2.0, ledger=ledger)
 
 
 def _weighbridge_version() -> str:
