@@ -26,7 +26,7 @@ lint:
 
 # mypy --strict on what ships: type checkers do not see through an editable install
 types:
-    rm -rf build/check
+    rm -rf build
     "{{ bin }}/pip" install --quiet --no-deps --target build/check .
     MYPYPATH=build/check "{{ bin }}/mypy" --strict --package weighbridge
 
