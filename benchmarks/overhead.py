@@ -24,7 +24,7 @@ import uvloop
 from rig import load, processes, targets
 from rig.goals import judged
 from rig.load import Sample, quantile
-from rig.processes import Program
+from rig.processes import Program, end_cleanly_on_sigterm
 from rig.results import DIRECT, SCENARIOS, Reading, Results, Scenario, Start
 from rig.tables import machine, rendered
 from rig.targets import Place, SkippedError, Target
@@ -239,6 +239,7 @@ def _options() -> argparse.Namespace:
 
 
 def main() -> int:
+    end_cleanly_on_sigterm()
     options = _options()
     folder = targets.temporary_folder(options.cache)
     bench = Bench(options, folder)

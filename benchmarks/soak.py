@@ -27,7 +27,7 @@ from pathlib import Path
 import aiohttp
 import uvloop
 from rig import load, targets
-from rig.processes import Program, cores, free_port
+from rig.processes import Program, cores, end_cleanly_on_sigterm, free_port
 from rig.tables import machine
 
 GROWTH_GOAL = 0.02  # of resident memory, from the first look to the last
@@ -256,6 +256,7 @@ def soaked(options: argparse.Namespace) -> Soak:
 
 
 def main() -> int:
+    end_cleanly_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=32)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 from rig import load, targets
-from rig.processes import Program, cores
+from rig.processes import Program, cores, end_cleanly_on_sigterm
 from rig.tables import machine
 
 READY_GOAL_S = 2.0
@@ -89,6 +89,7 @@ def rendered(starts: Sequence[Start]) -> str:
 
 
 def main() -> int:
+    end_cleanly_on_sigterm()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="of load before the second look at the memory")

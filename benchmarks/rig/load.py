@@ -291,7 +291,7 @@ async def one(job: Job) -> str | None:
     run.open = 1
     client = _Client(run)
     await _connect(run, client)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(10):
         await run.idle.wait()
     return next(iter(run.errors), None) if run.errors or run.latencies else "the connection was closed"
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,11 @@ def cores() -> tuple[int, int]:
     if len(allowed) < 2:
         raise SystemExit("this benchmark needs two cores: one for the gateway, one for the load and the upstream")
     return allowed[0], allowed[1]
+
+
+def end_cleanly_on_sigterm() -> None:
+    """Let SIGTERM unwind as an exception does, so that the programs under test are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 class Program:
