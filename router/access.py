@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from weighbridge.errors import Denied, Unauthorized
@@ -60,6 +61,7 @@ def _refuse_foreign_pages(headers: Mapping[str, str]) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def _is_this_machine(hostname: str | None) -> bool:
     try:
         return hostname == "localhost" or ipaddress.ip_address(hostname or "").is_loopback

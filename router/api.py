@@ -4,10 +4,12 @@ A plain ASGI callable, because every framework layer on this path costs as much 
 """
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import orjson
 
@@ -36,9 +38,12 @@ _EVENT_STREAM: list[Header] = [
 ]
 
 
+_random = random.Random(secrets.randbits(128))  # noqa: S311  # an id is no secret, and the system's source costs a call each
+
+
 def new_request_id() -> str:
     """Unique, and in order of time."""
-    return f"wb-{time.time_ns() // 1_000_000:x}{secrets.token_hex(8)}"
+    return f"wb-{time.time_ns() // 1_000_000:x}{_random.getrandbits(64):016x}"
 
 
 async def read_chat(receive: Receive, headers: Mapping[str, str], caller: str, most: int) -> ChatRequest:
@@ -108,34 +113,44 @@ def _trip_headers(trip: Trip) -> list[Header]:
     """What contract section 5 adds to every answer, as far as it is known."""
     plan = trip.plan
     upstream = plan.reach[trip.attempt.upstream]
+    request_id = trip.request.request_id.encode()
     headers = [
-        header("x-request-id", trip.request.request_id),
-        header("x-weighbridge-route", plan.target.route),
-        header("x-weighbridge-upstream", trip.attempt.upstream),
-        header("x-weighbridge-location", upstream.location),
-        header("x-weighbridge-model", upstream.model),
+        (b"x-request-id", request_id),
+        (b"x-litellm-call-id", request_id),
+        *_named(plan.target.route, trip.attempt.upstream, upstream.location, upstream.model),
         header("x-weighbridge-reason", f"{trip.reason} {trip.why}".rstrip()),
-        header("x-weighbridge-attempts", str(len(trip.attempts))),
-        header("x-weighbridge-overhead-ms", f"{trip.overhead_s * 1000:.2f}"),
-        header("x-litellm-model-name", upstream.model),
-        header("x-litellm-call-id", trip.request.request_id),
+        (b"x-weighbridge-attempts", b"%d" % len(trip.attempts)),
+        (b"x-weighbridge-overhead-ms", b"%.2f" % (trip.overhead_s * 1000)),
     ]
     if plan.assessment:
-        headers.append(header("x-weighbridge-score", f"{plan.assessment.score:.4f}"))
+        headers.append((b"x-weighbridge-score", b"%.4f" % plan.assessment.score))
     if plan.decision.threshold is not None:
-        headers.append(header("x-weighbridge-threshold", f"{plan.decision.threshold:.4f}"))
+        headers.append((b"x-weighbridge-threshold", b"%.4f" % plan.decision.threshold))
     return headers
+
+
+@lru_cache(maxsize=256)
+def _named(route: str, upstream: str, location: str, model: str) -> tuple[Header, ...]:
+    """The headers that are names from the config file, so the same for many requests."""
+    return (
+        header("x-weighbridge-route", route),
+        header("x-weighbridge-upstream", upstream),
+        header("x-weighbridge-location", location),
+        header("x-weighbridge-model", model),
+        header("x-litellm-model-name", model),
+    )
 
 
 def _money_headers(answer: Answer) -> list[Header]:
     cost, baseline = answer.closing.cost_nano_usd, answer.closing.baseline_cost_nano_usd
     headers = []
     if cost is not None:
-        headers += [header("x-weighbridge-cost-usd", as_usd(cost)), header("x-litellm-response-cost", as_usd(cost))]
+        usd = as_usd(cost).encode()
+        headers += [(b"x-weighbridge-cost-usd", usd), (b"x-litellm-response-cost", usd)]
     if baseline is not None:
-        headers.append(header("x-weighbridge-baseline-cost-usd", as_usd(baseline)))
+        headers.append((b"x-weighbridge-baseline-cost-usd", as_usd(baseline).encode()))
     if cost is not None and baseline is not None:
-        headers.append(header("x-weighbridge-saved-usd", as_usd(baseline - cost)))
+        headers.append((b"x-weighbridge-saved-usd", as_usd(baseline - cost).encode()))
     return headers
 
 

@@ -1,5 +1,6 @@
 """The application: the hot path as a plain ASGI callable, FastAPI for everything else, one handler for every error."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -81,6 +82,9 @@ def _pages(parts: Parts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await parts.aopen()
+        # What start-up made lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         yield
         await parts.aclose()
 

@@ -7,7 +7,6 @@ from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,37 +23,24 @@ RETRY_S = 0.5
 # Settlements kept in memory while the disk is full: what was paid for is recorded when there is room again.
 KEPT = 100_000
 
-_OPENING = ("request_id", "model_asked", "caller", "reason", "reason_detail", "route", "rule", "fence", "score",
-            "threshold", "task", "classifier", "tags")  # fmt: skip
-_RESERVATION = ("request_id", "attempt_no", "upstream", "model", "location", "reserved_nano_usd")
-_SETTLEMENT = ("status", "end_reason", "error_code", "input_tokens", "output_tokens", "cached_tokens", "usage_source",
-               "cost_nano_usd", "price_version", "ttft_s", "latency_s", "request_id", "attempt_no")  # fmt: skip
-_CLOSING = ("status", "end_reason", "http_status", "error_code", "upstream", "model", "location", "reason", "attempts",
-            "input_tokens", "output_tokens", "cached_tokens", "usage_source", "cost_nano_usd", "baseline_upstream",
-            "baseline_cost_nano_usd", "price_version", "ttft_s", "latency_s", "overhead_s", "request_id")  # fmt: skip
-
-_of_opening = attrgetter(*_OPENING)
-_of_reservation = attrgetter(*_RESERVATION)
-_of_settlement = attrgetter(*_SETTLEMENT)
-_of_closing = attrgetter(*_CLOSING)
-
 
 def _insert(table: str, columns: Sequence[str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608  # our own names
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608  # ours
 
 
-def _update(table: str, columns: Sequence[str], key: Sequence[str]) -> str:
-    changes = ", ".join(f"{column} = ?" for column in columns if column not in key)
-    where = " AND ".join(f"{column} = ?" for column in key)
+def _update(table: str, columns: Sequence[str], key: int) -> str:
+    """Set all columns but the first few, which are the key. Takes the row as it is: its values are bound by number."""
+    numbered = [f"{column} = ?{number}" for number, column in enumerate(columns, start=1)]
     # No row leaves `settled`, `released` or `unknown`: the first word about it is the last.
-    return f"UPDATE {table} SET {changes} WHERE {where} AND status IN ('reserved', 'sent')"  # noqa: S608
+    where = " AND ".join([*numbered[:key], "status IN ('reserved', 'sent')"])
+    return f"UPDATE {table} SET {', '.join(numbered[key:])} WHERE {where}"  # noqa: S608  # our own names
 
 
-_OPEN = _insert("requests", (*_OPENING, "created_at", "is_stream", "process", "prompt"))
-_RESERVE = _insert("attempts", (*_RESERVATION, "started_at"))
+_OPEN = _insert("requests", (*Opening._fields, "process"))
+_RESERVE = _insert("attempts", Reservation._fields)
 _SENT = "UPDATE attempts SET status = 'sent' WHERE request_id = ? AND attempt_no = ? AND status = 'reserved'"
-_SETTLE = _update("attempts", _SETTLEMENT, ("request_id", "attempt_no"))
-_CLOSE = _update("requests", _CLOSING, ("request_id",))
+_SETTLE = _update("attempts", Settlement._fields, 2)
+_CLOSE = _update("requests", Closing._fields, 1)
 _FEEDBACK = """INSERT INTO feedback (request_id, given_at, score, comment)
     SELECT request_id, ?, ?, ? FROM requests WHERE request_id = ?
     ON CONFLICT DO UPDATE SET given_at = excluded.given_at, score = excluded.score, comment = excluded.comment"""
@@ -82,7 +68,8 @@ class Writer:
     owner: Owner
     loop: AbstractEventLoop
     store_prompts: bool
-    queue: "SimpleQueue[Record | None]" = field(default_factory=SimpleQueue)
+    tick: list[Record] = field(default_factory=list)
+    queue: "SimpleQueue[list[Record] | None]" = field(default_factory=SimpleQueue)
     marks: deque[tuple[str, int]] = field(default_factory=deque)
     kept: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
     has_news: bool = False
@@ -94,37 +81,51 @@ class Writer:
         self.thread.start()
 
     def stop(self) -> None:
-        """Commit what waits, and end. Blocks."""
+        """Nothing more will come. Called on the event loop; `join` then waits for what is left to be committed."""
+        self._hand_over()
         self.queue.put(None)
+
+    def join(self) -> None:
         if self.thread is not None:
             self.thread.join()
 
     def submit(self, record: Record) -> "Future[Any]":
         """Called on the event loop: the future is done when the record is committed."""
         record.future = future = self.loop.create_future()
-        self.queue.put(record)
+        if not self.tick:
+            # Waking a thread costs more than a row: what one turn of the loop brings goes over together.
+            self.loop.call_soon(self._hand_over)
+        self.tick.append(record)
         return future
+
+    def _hand_over(self) -> None:
+        records, self.tick = self.tick, []
+        if records:
+            self.queue.put(records)
 
     def _run(self) -> None:
         is_open = True
         while is_open:
-            batch = self._next_batch()
-            is_open = None not in batch
-            self._write([record for record in batch if record is not None])
+            batch, is_open = self._next_batch()
+            self._write(batch)
         if self.kept:
             log.error("the ledger could not be written: %d settlements are lost", len(self.kept))
         self.owner.release(self.connection)
         self.connection.close()
 
-    def _next_batch(self) -> list[Record | None]:
+    def _next_batch(self) -> tuple[list[Record], bool]:
+        """What has come since the last commit, and whether more may come."""
         timeout = RETRY_S if self.kept else MARK_S if self.has_news else None
         self.has_news = False
+        batch: list[Record] = []
         try:
-            first = self.queue.get(timeout=timeout)
+            records = self.queue.get(timeout=timeout)
+            while records is not None:
+                batch += records
+                records = self.queue.get_nowait()
         except Empty:
-            return []
-        # No thread but this one takes from the queue, so what it counts is there.
-        return [first, *(self.queue.get_nowait() for _ in range(self.queue.qsize()))]
+            return batch, True
+        return batch, False
 
     def _write(self, batch: list[Record]) -> None:
         marks = [self.marks.popleft() for _ in range(len(self.marks))]
@@ -145,11 +146,11 @@ class Writer:
         try:
             many(_OPEN, [self._opened(r.opening) for r in records if r.opening])
             many(_RESERVE, [_reserved(r.reservation) for r in records if r.reservation])
-            settled = {(s.request_id, s.attempt_no): _of_settlement(s) for r in records if (s := r.settlement)}
+            settled = {(s.request_id, s.attempt_no): s for r in records if (s := r.settlement)}
             if marks:
                 many(_SENT, [mark for mark in marks if mark not in settled])
             many(_SETTLE, settled.values())
-            many(_CLOSE, [_of_closing(r.closing) for r in records if r.closing])
+            many(_CLOSE, [r.closing for r in records if r.closing])
             outcomes: list[object] = [self._said(r) if r.feedback or r.is_probe else None for r in records]
             execute("COMMIT")
         except BaseException:
@@ -182,10 +183,10 @@ class Writer:
         return [_unavailable() for _ in records]
 
     def _opened(self, opening: Opening) -> tuple[object, ...]:
-        prompt = opening.prompt if self.store_prompts else None
-        when = microseconds(opening.created_at)
+        request_id, created_at, *rest, is_stream, tags, prompt = opening
+        kept = prompt if self.store_prompts else None
         # Python binds a bool ten times more slowly than an int.
-        return (*_of_opening(opening), when, int(opening.is_stream), self.owner.process, prompt)
+        return (request_id, microseconds(created_at), *rest, int(is_stream), tags, kept, self.owner.process)
 
     def _said(self, record: Record) -> bool:
         if record.feedback is None:
@@ -206,7 +207,8 @@ class Writer:
 
 
 def _reserved(reservation: Reservation) -> tuple[object, ...]:
-    return (*_of_reservation(reservation), microseconds(reservation.started_at))
+    request_id, attempt_no, started_at, *rest = reservation
+    return (request_id, attempt_no, microseconds(started_at), *rest)
 
 
 def _is_outside(error: Exception) -> bool:

@@ -14,8 +14,7 @@ Status = Literal["reserved", "sent", "settled", "released", "unknown"]
 EndReason = Literal["ok", "client_gone", "upstream_cut", "timeout", "refused", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """A request, written before the wire is touched."""
 
     request_id: str
@@ -36,8 +35,7 @@ class Opening:
     prompt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """One attempt on the wire, written and committed before it begins. reserved_nano_usd: the worst case it can cost."""
 
     request_id: str
@@ -49,8 +47,7 @@ class Reservation:
     reserved_nano_usd: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """How an attempt ended. None is unknown, never nothing."""
 
     request_id: str
@@ -68,8 +65,7 @@ class Settlement:
     latency_s: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Closing:
+class Closing(NamedTuple):
     """How a request ended, with the totals over its attempts. The upstream, model and location are those that served."""
 
     request_id: str

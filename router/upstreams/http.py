@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any
 
 import aiohttp
 import orjson
-from pydantic import Field, PrivateAttr, field_validator
+from pydantic import Field, field_validator
 
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Limits, Upstream
@@ -35,8 +36,6 @@ class HttpUpstream(Upstream):
     api_key_env: str = ""
     headers: dict[str, str] = Field(default_factory=dict)  # sent with every request
 
-    _session: aiohttp.ClientSession = PrivateAttr()
-
     @field_validator("base_url")
     @classmethod
     def _is_a_url(cls, url: str) -> str:
@@ -44,9 +43,11 @@ class HttpUpstream(Upstream):
             raise ValueError(f"{url!r} is not a URL: write http://HOST:PORT or https://HOST/v1")
         return url.rstrip("/")
 
-    async def aopen(self) -> None:
+    @cached_property
+    def _session(self) -> aiohttp.ClientSession:
+        """Made on first use, on the event loop that uses it. A private attribute of pydantic's costs more to read."""
         key = os.environ.get(self.api_key_env, "") if self.api_key_env else ""
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             # No total here: an answer may be long. The Watchdog keeps the other three limits.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect_s),
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
@@ -66,8 +67,12 @@ class HttpUpstream(Upstream):
             read_bufsize=MAX_HEADER_BYTES,
         )
 
+    async def aopen(self) -> None:
+        _ = self._session
+
     async def aclose(self) -> None:
         await self._session.close()
+        del self._session
 
     async def post(self, path: str, body: bytes, *, first_token_s: float | None) -> "Reply":
         """Send, and return once the headers of a good answer are here. Raises UpstreamError on everything else."""
