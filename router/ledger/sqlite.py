@@ -65,7 +65,8 @@ class SQLite(Ledger):
         writer, self._writer = self._writer, None
         if writer is not None:
             del vars(self)["_submit"], vars(self)["_mark"]
-            await asyncio.to_thread(writer.stop)
+            writer.stop()
+            await asyncio.to_thread(writer.join)
 
     def reserve(self, opening: Opening | None, reservation: Reservation) -> Awaitable[None]:
         return self._submit(Record(opening, reservation))

@@ -1,0 +1,158 @@
+"""What every ledger on the shelf must do, whatever it stores its rows in."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from bookkeeping import NOON, closing, entry, line, opening, record, reservation, settlement
+
+from weighbridge.errors import Unavailable
+from weighbridge.ledger.base import Ledger
+from weighbridge.plugins import build, implementations
+
+SHELF = "weighbridge.ledger"
+# Stores that need a server are tested where one runs; each file on the shelf is named here.
+OPTIONS = {"sqlite": {"path": "ledger.db"}}
+
+
+def test_every_ledger_on_the_shelf_is_tested_here() -> None:
+    assert set(implementations(SHELF, Ledger)) == set(OPTIONS)
+
+
+@pytest.fixture(params=sorted(OPTIONS))
+def closed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.chdir(tmp_path)
+    return build(SHELF, request.param, OPTIONS[request.param], Ledger)
+
+
+@pytest.fixture
+async def ledger(closed: Ledger) -> AsyncIterator[Ledger]:
+    await closed.aopen()
+    yield closed
+    await closed.aclose()
+
+
+async def test_a_request_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
+    changes = {"rule": "private", "fence": "local", "tags": "a,b", "is_stream": True, "score": 0.1 + 0.2}
+    await record(ledger, **changes)
+    assert list(ledger.entries()) == [entry(**changes)]
+
+
+async def test_what_is_unknown_comes_back_unknown(ledger: Ledger) -> None:
+    unknown = dict.fromkeys(["score", "threshold", "task", "classifier", "route", "ttft_s", "input_tokens"])
+    unknown |= dict.fromkeys(["output_tokens", "cached_tokens", "cost_nano_usd", "baseline_cost_nano_usd"])
+    unknown |= dict.fromkeys(["baseline_upstream", "price_version", "reserved_nano_usd"])
+    await record(ledger, **unknown, usage_source="none")
+    assert list(ledger.entries()) == [entry(**unknown, usage_source="none")]
+
+
+async def test_a_reserved_request_is_there_before_it_ends(ledger: Ledger) -> None:
+    await ledger.reserve(opening(), reservation())
+    (open_one,) = ledger.entries()
+    assert (open_one.status, open_one.end_reason, open_one.cost_nano_usd) == ("reserved", None, None)
+
+
+async def test_a_request_of_two_attempts_is_one_entry(ledger: Ledger) -> None:
+    await ledger.reserve(opening(), reservation())
+    await ledger.settle(settlement(status="unknown", end_reason="timeout", cost_nano_usd=None), None)
+    await ledger.reserve(None, reservation(attempt_no=2, upstream="remote"))
+    await ledger.settle(settlement(attempt_no=2), closing(upstream="remote", attempts=2, reason="fallback"))
+    assert [(e.upstream, e.attempts, e.reason) for e in ledger.entries()] == [("remote", 2, "fallback")]
+
+
+async def test_what_is_settled_stays_as_it_is(ledger: Ledger) -> None:
+    await record(ledger)
+    await ledger.settle(settlement(cost_nano_usd=7), closing(cost_nano_usd=7, status="unknown"))
+    ledger.sent("request-1", 1)
+    assert list(ledger.entries()) == [entry()]
+
+
+async def test_the_same_attempt_cannot_be_reserved_twice(ledger: Ledger) -> None:
+    await ledger.reserve(opening(), reservation())
+    with pytest.raises(Unavailable) as caught:
+        await ledger.reserve(None, reservation())
+    assert caught.value.code == "ledger_conflict"
+
+
+async def test_one_bad_row_does_not_take_its_neighbours_along(ledger: Ledger) -> None:
+    await record(ledger)
+    calls = [ledger.reserve(opening(request_id=i), reservation(request_id=i)) for i in ("new-1", "request-1", "new-2")]
+    calls.append(ledger.reserve(opening(request_id="new-3", caller="\ud800"), reservation(request_id="new-3")))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(outcome, Unavailable) for outcome in outcomes] == [False, True, False, True]
+    assert sorted(e.request_id for e in ledger.entries()) == ["new-1", "new-2", "request-1"]
+
+
+async def test_a_request_that_was_turned_away_has_an_entry(ledger: Ledger) -> None:
+    refusal = {"status": "released", "end_reason": "refused", "http_status": 403, "attempts": 0, "error_code": "policy"}
+    await ledger.turned_away(opening(), closing(**refusal))
+    assert list(ledger.entries()) == [entry(**refusal)]
+
+
+async def test_feedback_is_kept_and_the_last_word_counts(ledger: Ledger) -> None:
+    await record(ledger)
+    assert await ledger.feedback("request-1", 0.25, "meh")
+    assert await ledger.feedback("request-1", 1.0, None)
+    assert not await ledger.feedback("nobody", 1.0, None)
+    assert [e.feedback for e in ledger.entries()] == [1.0]
+
+
+async def test_entries_are_those_of_the_span_oldest_first(ledger: Ledger) -> None:
+    for hour in (3, 1, 2, 4):
+        await record(ledger, request_id=f"r{hour}", created_at=NOON + timedelta(hours=hour))
+    since, until = NOON + timedelta(hours=2), NOON + timedelta(hours=4)
+    assert [e.request_id for e in ledger.entries()] == ["r1", "r2", "r3", "r4"]
+    assert [e.request_id for e in ledger.entries(since, until)] == ["r2", "r3"]
+
+
+async def test_lines_say_the_same_as_entries(ledger: Ledger) -> None:
+    await record(ledger, cost_nano_usd=None, rule="r")
+    assert list(ledger.lines()) == [line(cost_nano_usd=None, rule="r")]
+    assert list(ledger.lines(until=NOON)) == []
+
+
+async def test_a_prompt_is_kept_only_when_asked_for(ledger: Ledger) -> None:
+    await record(ledger, prompt="my secret")
+    assert [e.prompt for e in ledger.entries()] == [None]
+
+
+async def test_an_open_ledger_is_writable_and_a_closed_one_is_not(closed: Ledger) -> None:
+    assert not await closed.is_writable()
+    await closed.aopen()
+    assert await closed.is_writable()
+    await closed.aclose()
+    assert not await closed.is_writable()
+    with pytest.raises(Unavailable):
+        await closed.reserve(opening(), reservation())
+
+
+async def test_closing_commits_what_waits(closed: Ledger) -> None:
+    await closed.aopen()
+    waiting = [closed.reserve(opening(request_id=f"{i}"), reservation(request_id=f"{i}")) for i in range(50)]
+    await closed.aclose()
+    await asyncio.gather(*waiting)
+    assert len(list(closed.entries())) == 50
+
+
+async def test_a_caller_who_leaves_does_not_stop_the_rest(ledger: Ledger) -> None:
+    calls = [
+        asyncio.ensure_future(ledger.reserve(opening(request_id=f"{i}"), reservation(request_id=f"{i}")))
+        for i in range(3)
+    ]
+    calls[1].cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert len(list(ledger.entries())) == 3
+
+
+async def test_two_ledgers_may_share_one_store(closed: Ledger) -> None:
+    second = closed.model_copy()
+    await closed.aopen()
+    await second.aopen()
+    await closed.reserve(opening(request_id="first"), reservation(request_id="first"))
+    await record(second, request_id="second")
+    await second.aclose()
+    # The first is alive: what it has under way is its own.
+    assert [(e.request_id, e.status) for e in closed.entries()] == [("first", "reserved"), ("second", "settled")]
+    await closed.aclose()

@@ -1,0 +1,87 @@
+"""Rows for a ledger: a request's opening, attempt, settlement and closing, each field changeable by name."""
+
+import inspect
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from weighbridge.ledger.base import Closing, Entry, Ledger, Line, Opening, Reservation, Settlement, line_of
+
+NOON = datetime(2026, 3, 14, 12, 0, 0, 123456, tzinfo=UTC)
+
+FIELDS: dict[str, Any] = {
+    "request_id": "request-1",
+    "created_at": NOON,
+    "route": "auto",
+    "model_asked": "auto",
+    "caller": "team-a",
+    "reason": "below_threshold",
+    "reason_detail": "score 0.31 < 0.52",
+    "rule": None,
+    "fence": None,
+    "score": 0.31,
+    "threshold": 0.52,
+    "task": "code",
+    "classifier": "minilm-1",
+    "is_stream": False,
+    "tags": None,
+    "prompt": None,
+    "attempt_no": 1,
+    "started_at": NOON + timedelta(milliseconds=2),
+    "reserved_nano_usd": 900_000,
+    "status": "settled",
+    "end_reason": "ok",
+    "http_status": 200,
+    "error_code": None,
+    "upstream": "local",
+    "model": "small-1",
+    "location": "local",
+    "attempts": 1,
+    "input_tokens": 312,
+    "output_tokens": 220,
+    "cached_tokens": 0,
+    "usage_source": "provider",
+    "cost_nano_usd": 0,
+    "baseline_upstream": "remote",
+    "baseline_cost_nano_usd": 518_000,
+    "price_version": "config",
+    "ttft_s": 0.31,
+    "latency_s": 2.25,
+    "overhead_s": 0.003,
+    "feedback": None,
+}
+
+
+def made(kind: type[Any], changes: dict[str, Any]) -> Any:
+    known = {**FIELDS, **changes}
+    return kind(**{name: known[name] for name in inspect.signature(kind).parameters})
+
+
+def opening(**changes: Any) -> Opening:
+    return made(Opening, changes)
+
+
+def reservation(**changes: Any) -> Reservation:
+    return made(Reservation, changes)
+
+
+def settlement(**changes: Any) -> Settlement:
+    return made(Settlement, changes)
+
+
+def closing(**changes: Any) -> Closing:
+    return made(Closing, changes)
+
+
+def entry(**changes: Any) -> Entry:
+    return made(Entry, changes)
+
+
+def line(**changes: Any) -> Line:
+    return line_of(entry(**changes))
+
+
+async def record(ledger: Ledger, **changes: Any) -> None:
+    """A whole request of one attempt, from its reservation to its closing."""
+    await ledger.reserve(opening(**changes), reservation(**changes))
+    ledger.sent(changes.get("request_id", FIELDS["request_id"]), 1)
+    await ledger.settle(settlement(**changes), closing(**changes))
