@@ -1,4 +1,4 @@
-"""Conditions: what the `when` of a rule can ask. Each is one class, named as in config.toml. A new one is a new class."""
+"""Conditions: what the `when` of a rule can ask. One class each, named as in config.toml."""
 
 import re
 from abc import ABC, abstractmethod

@@ -192,8 +192,9 @@ def _by_little_words(prose: str) -> str | None:
     words = _WORD.findall(prose)
     votes: defaultdict[str, float] = defaultdict(float)
     for word in words:
-        for code in _LANGUAGES_OF.get(word.lstrip("¿¡"), ()):
-            votes[code] += 1 / len(_LANGUAGES_OF[word.lstrip("¿¡")])  # a word of many languages says little
+        languages = _LANGUAGES_OF.get(word.lstrip("¿¡"), ())
+        for code in languages:  # a word of many languages says little, and so does a single letter
+            votes[code] += min(1, len(word) / 2) / len(languages)
     if not prose.isascii():
         for code, letters in _LETTERS.items():
             votes[code] += 0.5 * sum(letter in prose for letter in letters)

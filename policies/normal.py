@@ -20,7 +20,8 @@ _JOINING = frozenset(
     map(chr, [*range(0x300, 0x370), *range(0x1100, 0x1200)])
 )  # accents, and the parts of Korean letters
 
-_JSON_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|([nrt"/]))')
+# JSON within JSON doubles its backslashes each time.
+_JSON_ESCAPE = re.compile(r'(?<!\\)\\{1,16}(?:u([0-9a-fA-F]{4})|([nrt"/]))')
 _PERCENT = re.compile(r"(?:%[0-9a-fA-F]{2})+")
 _PLAIN_OF_ESCAPE = {"n": "\n", "r": "\n", "t": " ", '"': '"', "/": "/"}
 
@@ -82,7 +83,10 @@ def folded(text: str) -> str:
 def _unescaped(text: str) -> str:
     """JSON within JSON (the arguments of tool calls), URLs and HTML write characters by their numbers."""
     if "\\" in text:
+        has_pairs = "\\ud" in text or "\\uD" in text
         text = _JSON_ESCAPE.sub(_of_json_escape, text)
+        if has_pairs:  # what lies beyond the first 65,536 characters is escaped in two halves
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if "%" in text:
         text = _PERCENT.sub(lambda found: unquote_to_bytes(found[0]).decode("utf-8", "replace"), text)
     if "&#" in text or "&commat;" in text:

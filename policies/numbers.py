@@ -39,17 +39,19 @@ _ISSUERS = (
     ("6304", "6304", (16, 17, 18, 19)),  # Maestro
     ("6759", "6763", (16, 17, 18, 19)),  # Maestro
 )
+_ISSUERS_BY_DIGIT = {d: [issuer for issuer in _ISSUERS if issuer[0][0] <= d <= issuer[1][0]] for d in "234568"}
+_JOINED = str.maketrans("", "", " ._/-")
 _DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
 
 # In one piece, in the groups that cards print, or digit by digit. Overlapping, because a card may follow other figures.
 _CARD = re.compile(
-    r"(?<!\d)(?<!\d\.)(?=("
+    r"(?<!\d)(?<!\d\.)(?=[2-68])(?=("
     r"\d{13,19}"
     r"|\d{4}([ ._/\-])\d{4}\2\d{4}\2\d{1,4}(?:\2\d{1,3})?"
     r"|\d{4}([ ._/\-])\d{6}\3\d{4,5}"
     r"|\d{6}([ ._/\-])\d{10,13}"
     r"|\d{8}[ ._/\-]\d{8}"
-    r"|\d(?:[ ._/\-]\d){12,18}"
+    r"|(?<!\d[ ._/\-])\d(?:[ ._/\-]\d){12,18}(?![ ._/\-]\d)"
     r")(?!\d))"
 )
 _LAST_GROUP = re.compile(r"\D\d+\Z")
@@ -58,23 +60,25 @@ _SSN = re.compile(r"(?<![\w\-])(?!000|666|9)\d{3}([ \-])(?!00)\d{2}\1(?!0000)\d{
 _IPV4 = re.compile(r"[0-9](?<![\w.][0-9])\d{0,2}(?:\.\d{1,3}){3}(?![\w]|\.\d)")
 _IPV6_COLONS = re.compile(r":(?<=[0-9A-Fa-f:]:)(?:[0-9A-Fa-f]{0,4}:){1,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 _IPV6_START = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{0,4}\Z")
-_VERSION_BEFORE = re.compile(r"(?:version|release|ver|build|v)[ .:=]*\Z", re.IGNORECASE)
+_VERSION_BEFORE = re.compile(r"\b(?:version|release|ver|build|v)[ .:=]*\Z", re.IGNORECASE)
 
 
 def has_card(text: str) -> bool:
-    # The last group may be what stands behind the card: its expiry, its code.
-    return any(
-        is_card(_digits_of(part))
-        for found in _CARD.finditer(text)
-        for part in (found[1], _LAST_GROUP.sub("", found[1]))
-    )
+    for found in _CARD.finditer(text):
+        figures = found[1]
+        # The last group may be what stands behind the card: its expiry, its code.
+        if is_card(figures.translate(_JOINED)) or is_card(_LAST_GROUP.sub("", figures).translate(_JOINED)):
+            return True
+    return False
 
 
 def is_card(digits: str) -> bool:
     """An issuer's prefix, a length that it uses, and Luhn's checksum."""
-    return any(low <= digits[: len(low)] <= high and len(digits) in sizes for low, high, sizes in _ISSUERS) and _luhn(
-        digits
-    )
+    size = len(digits)
+    for low, high, sizes in _ISSUERS_BY_DIGIT.get(digits[:1], ()):
+        if size in sizes and low <= digits[: len(low)] <= high:
+            return _luhn(digits)
+    return False
 
 
 def _luhn(digits: str) -> bool:
@@ -129,7 +133,3 @@ def _is_public(address: str) -> bool:
         return ip_address(address).is_global
     except ValueError:
         return False
-
-
-def _digits_of(text: str) -> str:
-    return re.sub(r"\D", "", text)
