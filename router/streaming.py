@@ -4,6 +4,8 @@ A chunk is looked at with substring tests and passed on as it is; only those tha
 Inside a JSON string a quote is escaped, so `"usage":` with its quotes can only be a key.
 """
 
+import re
+
 import orjson
 
 from weighbridge.errors import Cut, Failed, UpstreamError
@@ -12,6 +14,10 @@ from weighbridge.upstreams.http import error_fields
 from weighbridge.wire import usage_of
 
 DONE = b"[DONE]"
+
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_HAS_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 
 
 class Relay:
@@ -45,15 +51,15 @@ class Relay:
         if b'"error"' in event and b'"choices"' not in event:
             raise _reported(event)
         self.chunks += 1
-        if b'"finish_reason"' in event and _has_value(event, b'"finish_reason"'):
+        if _FINISHED.search(event):
             self.is_finished = True
         if b'"usage"' in event:
             return self._with_usage(event)
         return event
 
     def _with_usage(self, event: bytes) -> bytes:
-        if not _has_value(event, b'"usage"'):
-            return event.replace(b',"usage":null', b"").replace(b', "usage": null', b"") if self._hide_usage else event
+        if not _HAS_USAGE.search(event):
+            return _NO_USAGE.sub(b"", event) if self._hide_usage else event
         try:
             fields = orjson.loads(event)
         except orjson.JSONDecodeError:
@@ -63,17 +69,6 @@ class Relay:
         if is_extra:
             self.chunks -= 1
         return b"" if self._hide_usage and is_extra else event
-
-
-def _has_value(event: bytes, key: bytes) -> bool:
-    """Does the key stand before something other than null?"""
-    at = event.find(key)
-    while at >= 0:
-        value = event[at + len(key) : at + len(key) + 8].lstrip(b" :")
-        if value and not value.startswith(b"null"):
-            return True
-        at = event.find(key, at + 1)
-    return False
 
 
 def _reported(event: bytes) -> UpstreamError:

@@ -1,0 +1,94 @@
+"""Bodies read strictly, and changed without touching the rest."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from weighbridge.errors import BadRequest
+from weighbridge.units import Usage
+from weighbridge.wire import estimated_output_tokens, parse, usage_of
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+_OBJECTS = st.dictionaries(st.text(), _VALUES, max_size=6)
+_PLAIN = _OBJECTS.map(lambda fields: json.loads(json.dumps(fields).encode("utf-8", "replace")))
+
+
+@given(fields=_PLAIN, indent=st.sampled_from([None, 0, 3]), ascii_only=st.booleans())
+def test_what_json_can_say_is_read_as_json_reads_it(fields, indent, ascii_only):
+    raw = json.dumps(fields, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "replace")
+    try:
+        expected = json.loads(raw)
+        json.dumps(expected, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        with pytest.raises(BadRequest):
+            parse(raw)
+        return
+    body = parse(raw)
+    assert body.fields == expected
+    for key, (start, end) in body.spans.items():
+        assert json.loads(body.text[start:end]) == expected[key]
+
+
+@given(fields=_PLAIN, model=st.text(st.characters(exclude_categories=["Cs"])), indent=st.sampled_from([None, 2]))
+def test_a_splice_changes_one_value_and_nothing_else(fields, model, indent):
+    raw = json.dumps({"a": 1, **fields, "model": "old"}, indent=indent, ensure_ascii=True).encode()
+    try:
+        body = parse(raw)
+    except BadRequest:
+        return  # a lone surrogate
+    spliced = body.spliced({"model": model, "added by us": {"x": True}})
+    assert json.loads(spliced) == {**json.loads(raw), "model": model, "added by us": {"x": True}}
+    start, end = body.spans["model"]
+    assert spliced.decode().startswith(body.text[:start])
+    assert body.text[end:].rstrip()[:-1].rstrip() in spliced.decode()
+
+
+def test_numbers_and_spaces_that_we_do_not_touch_arrive_to_the_letter():
+    raw = b'{ "seed":123456789012345678901234567890 ,"t": 1.50e+2, "model" : "auto" }\n'
+    assert parse(raw).spliced({"model": "m"}) == raw.replace(b'"auto"', b'"m"')
+
+
+def test_an_empty_object_takes_additions():
+    assert json.loads(parse(b" { } ").spliced({"a": 1, "b": None})) == {"a": 1, "b": None}
+
+
+def test_a_string_full_of_brackets_and_commas_is_one_value():
+    assert parse(json.dumps({"a": "[{," * 300_000}).encode()).fields["a"].startswith("[{,")
+
+
+@given(raw=st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode("utf-8", "replace")))
+def test_no_bytes_at_all_raise_anything_else(raw):
+    try:
+        assert isinstance(parse(raw).fields, dict)
+    except BadRequest as error:
+        assert error.message
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 4}, Usage(3, 4)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage(0, 0)),
+        ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 2}}, Usage(3, 4, 2)),
+        ({"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": None}, Usage(3, 4)),
+        ({"prompt_tokens": 3}, Usage(3, 0)),
+        ({"prompt_tokens": -1, "completion_tokens": 4}, None),
+        ({"prompt_tokens": True, "completion_tokens": 4}, None),
+        ({"prompt_tokens": "3", "completion_tokens": 4}, None),
+        ({}, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_usage_is_what_the_provider_said_or_unknown(usage, expected):
+    assert usage_of(usage) == expected
+
+
+def test_an_answer_without_usage_is_estimated_from_its_text():
+    answer = {"choices": [{"message": {"role": "assistant", "content": "word " * 100}}]}
+    assert 120 <= estimated_output_tokens(json.dumps(answer).encode()) <= 130
