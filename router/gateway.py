@@ -57,14 +57,13 @@ class Gateway:
         ledger: Ledger,
         prices: Prices,
         metrics: Metrics,
-        classifier_version: str | None = None,
+        *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._planner = planner
         self._ledger = ledger
         self._prices = prices
         self._metrics = metrics
-        self._classifier_version = classifier_version
         self._now = now
         self._leaving: set[asyncio.Future[None]] = set()
 
@@ -125,7 +124,7 @@ class Gateway:
         is_first = not trip.attempts
         reservation = trip.begin(name)
         opening = (
-            trip.opening(classifier=self._classifier_version, store_prompt=self._ledger.store_prompts)
+            trip.opening(classifier=self._planner.classifier_version, store_prompt=self._ledger.store_prompts)
             if is_first
             else None
         )
@@ -139,7 +138,7 @@ class Gateway:
         self._ledger.sent(reservation.request_id, reservation.attempt_no)
 
     async def _parts(self, trip: Trip, stream: Stream, relay: Relay, first: bytes) -> AsyncIterator[bytes]:
-        """Pass the chunks on, and account for them before the last bytes leave, so that an end is an acknowledgement."""
+        """Pass the chunks on, and account for them before the last bytes leave: a proper end acknowledges the row."""
         part = first
         try:
             while True:

@@ -48,9 +48,7 @@ class Parts:
             else None
         )
         self.planner = Planner(config, self.classifier, self._assessor.assess if self._assessor else None)
-        version = self.classifier.version if self.classifier else None
-        prices = price_list(config.upstreams)
-        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, version)
+        self.gateway = Gateway(self.planner, self.ledger, price_list(config.upstreams), self.metrics)
 
     async def aopen(self) -> None:
         await self.ledger.aopen()

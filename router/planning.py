@@ -7,6 +7,7 @@ upstreams themselves: what it leaves out is not in the plan, so no later step ca
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from weighbridge.asks import extract, whole_text
 from weighbridge.classifiers.base import Assessment, Classifier
@@ -66,8 +67,10 @@ class Planner:
         self._local = {name: u for name, u in config.upstreams.items() if u.location == "local"}
         self._targets = _targets(config)
         self._thresholds = classifier.thresholds if classifier else {}
+        self.classifier_version = classifier.version if classifier else None
         self._assess = assess
         self._rules_need_score = any(rule.needs_score or rule.needs_task for rule in config.rules)
+        self._rules_need_text = any(rule.needs_text for rule in config.rules)
 
     @property
     def names(self) -> dict[str, Target]:
@@ -75,34 +78,30 @@ class Planner:
         return self._targets
 
     async def plan(self, request: ChatRequest) -> Plan:
-        """Raises ModelNotFound, Denied, Refused (too long for everything in reach) or Unavailable (nothing in reach)."""
+        """Raises ModelNotFound, Denied, Refused (too long for all in reach) or Unavailable (nothing in reach)."""
         target = self.target(request.model)
-        assessment = None
-        if self._rules_need_score:
-            assessment = await self._assessed(request)
-        rule = first_match(self._rules, self._facts(request, assessment)) if self._rules else None
+        route = self._routes[target.route]
+        asked = _Asked(request, self._assess)
+        rule = await self._rule(request, asked)
         if rule and rule.then.deny is not None:
             raise Denied(rule.then.deny)
         fence = "local" if target.is_local_only or (rule and rule.then.fence) else None
         reach = self._local if fence else self._upstreams
         if not reach:
-            raise Unavailable(
-                "The request must stay on a local upstream, and none is configured.", code="local_unavailable"
-            )
-        decision = self._without_score(target, rule, fence, reach)
+            message = "The request must stay on a local upstream, and none is configured."
+            raise Unavailable(message, code="local_unavailable")
+        decision = _without_score(route, target, rule, fence, reach)
         if decision is None:
-            policy = self._routes[target.route].policy
-            if assessment is None and policy.needs_score:
-                assessment = await self._assessed(request)
-            decision = policy.decide(self._situation(target, assessment))
+            assessment = await asked.assessment() if route.policy.needs_score else None
+            decision = route.policy.decide(self._situation(route, target, assessment))
         return Plan(
             target=target,
             decision=_fitting(decision, reach, request),
             reach=reach,
-            assessment=assessment,
+            assessment=asked.found,
             rule=rule.name if rule else None,
             fence=fence,
-            baseline=self._routes[target.route].baseline,
+            baseline=route.baseline,
         )
 
     def target(self, model: str) -> Target:
@@ -119,46 +118,15 @@ class Planner:
             f"The model {model[:200]!r} does not exist. GET /v1/models lists those that do.", param="model"
         )
 
-    async def _assessed(self, request: ChatRequest) -> Assessment | None:
-        return await self._assess(extract(request.messages)) if self._assess else None
+    async def _rule(self, request: ChatRequest, asked: "_Asked") -> Rule | None:
+        if not self._rules:
+            return None
+        facts = _facts(request, asked.text, whole_text(request.body.fields) if self._rules_need_text else "")
+        if self._rules_need_score:
+            facts = facts.with_assessment(await asked.assessment())
+        return first_match(self._rules, facts)
 
-    def _facts(self, request: ChatRequest, assessment: Assessment | None) -> Facts:
-        fields = request.body.fields
-        response_format = fields.get("response_format")
-        return Facts(
-            text=whole_text(fields),
-            ask=extract(request.messages),
-            tokens=request.estimated_input_tokens,
-            model=request.model,
-            key=request.caller,
-            headers=request.headers,
-            has_tools=bool(fields.get("tools") or fields.get("functions")),
-            has_image=_has_image(request.messages),
-            has_json_schema=isinstance(response_format, dict) and response_format.get("type") == "json_schema",
-            score=assessment.score if assessment else None,
-            task=assessment.task if assessment else None,
-        )
-
-    def _without_score(
-        self, target: Target, rule: Rule | None, fence: str | None, reach: Mapping[str, Upstream]
-    ) -> Decision | None:
-        """The decision where the client, a rule or the fence leaves no choice."""
-        route = self._routes[target.route]
-        pair = tuple(name for name in dict.fromkeys((route.small, route.large)) if name in reach)
-        if rule and rule.then.upstream is not None:
-            others = tuple(name for name in pair if name != rule.then.upstream)
-            return Decision(rule.then.upstream, others, "rule", rule.name)
-        if target.pin in reach:
-            return Decision(str(target.pin), (), "pinned", f"asked for {target.pin}")
-        if target.pin or len(pair) < 2:
-            # What was asked for lies beyond the fence: what is inside answers.
-            inside = pair or tuple(reach)
-            detail = rule.name if rule else "local only"
-            return Decision(inside[0], inside[1:], "fence" if fence else "pinned", detail)
-        return None
-
-    def _situation(self, target: Target, assessment: Assessment | None) -> Situation:
-        route = self._routes[target.route]
+    def _situation(self, route: Route, target: Target, assessment: Assessment | None) -> Situation:
         asked = target.threshold
         named = self._thresholds.get(asked if isinstance(asked, str) else "balanced", 0.5)
         return Situation(
@@ -168,6 +136,59 @@ class Planner:
             assessment=assessment,
             forced=asked is not None,
         )
+
+
+class _Asked:
+    """What a request asks, and the classifier's word on it: each worked out once, when first wanted."""
+
+    def __init__(self, request: ChatRequest, assess: Assess | None) -> None:
+        self._request = request
+        self._assess = assess
+        self.found: Assessment | None = None
+
+    @cached_property
+    def text(self) -> str:
+        return extract(self._request.messages)
+
+    async def assessment(self) -> Assessment | None:
+        if self._assess:
+            self.found = await self._assess(self.text)
+            self._assess = None
+        return self.found
+
+
+def _facts(request: ChatRequest, ask: str, text: str) -> Facts:
+    fields = request.body.fields
+    response_format = fields.get("response_format")
+    return Facts(
+        text=text,
+        ask=ask,
+        tokens=request.estimated_input_tokens,
+        model=request.model,
+        key=request.caller,
+        headers=request.headers,
+        has_tools=bool(fields.get("tools") or fields.get("functions")),
+        has_image=_has_image(request.messages),
+        has_json_schema=isinstance(response_format, dict) and response_format.get("type") == "json_schema",
+    )
+
+
+def _without_score(
+    route: Route, target: Target, rule: Rule | None, fence: str | None, reach: Mapping[str, Upstream]
+) -> Decision | None:
+    """The decision where the client, a rule or the fence leaves no choice."""
+    if rule and rule.then.upstream is not None:
+        others = (name for name in (route.small, route.large) if name in reach and name != rule.then.upstream)
+        return Decision(rule.then.upstream, tuple(dict.fromkeys(others)), "rule", rule.name)
+    if target.pin in reach:
+        return Decision(str(target.pin), (), "pinned", f"asked for {target.pin}")
+    if fence is None and route.small != route.large:
+        return None
+    inside = tuple(name for name in dict.fromkeys((route.small, route.large)) if name in reach) or tuple(reach)
+    if len(inside) > 1 and not target.pin:
+        return None
+    # What was asked for lies beyond the fence: what is inside answers.
+    return Decision(inside[0], inside[1:], "fence" if fence else "always", rule.name if rule else "no other")
 
 
 def explained(plan: Plan, request: ChatRequest) -> dict[str, object]:
