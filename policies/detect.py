@@ -132,7 +132,7 @@ KINDS: dict[str, Callable[[Findings], bool]] = {
 
 
 def _long_words(raw: bytes) -> list[str]:
-    """The runs of 16 and more characters that keys and encoded data are made of."""
+    """The runs of 16 and more characters that keys and encoded data are made of, each once: paths repeat themselves."""
     skeleton = raw.translate(_WORDS)
     words, at = [], 0
     while (found := skeleton.find(b"a" * _LONG, at)) >= 0:
@@ -140,7 +140,7 @@ def _long_words(raw: bytes) -> list[str]:
         if at < 0:
             at = len(raw)
         words.append(raw[found:at].decode())
-    return words
+    return list(dict.fromkeys(words))
 
 
 def _decoded(word: str) -> str | None:

@@ -194,7 +194,7 @@ def _by_little_words(prose: str) -> str | None:
     for word in words:
         languages = _LANGUAGES_OF.get(word.lstrip("¿¡"), ())
         for code in languages:  # a word of many languages says little, and so does a single letter
-            votes[code] += min(1, len(word) / 2) / len(languages)
+            votes[code] += (1 if len(word) > 1 else 0.2) / len(languages)
     if not prose.isascii():
         for code, letters in _LETTERS.items():
             votes[code] += 0.5 * sum(letter in prose for letter in letters)

@@ -23,9 +23,8 @@ _NORTH_AMERICAN = re.compile(
     r"[2-9]\d{2}[ .\-]\d{4}(?![\w\-]|\.\d)"
 )
 _PLUS_ONE = re.compile(r"(?<![\w+])\+[ ]?1[ .\-]{0,2}\(?[2-9]\d{2}\)?[ .\-]{0,2}[2-9]\d{2}[ .\-]?\d{4}(?!\d)")
-_INTERNATIONAL = re.compile(
-    r"(?<![\w+.])(?:\+[ ]?|00[ ]?(?=[1-9]\d{0,2}[ ().\-/]))\(?([1-9](?:[ ().\-/]{0,3}\d){6,14})(?!\d)"
-)
+_INTERNATIONAL = re.compile(r"(?<![\w+.])\+[ ]?\(?([1-9](?:[ ().\-/]{0,3}\d){6,14})(?!\d)")
+_DIALLED_ABROAD = re.compile(r"(?<![\w.+\-/] )(?<![\w.+\-/])00[ ]?([1-9]\d{1,2}(?:[ ().\-/]{1,2}\d{2,8}){1,5})(?!\d)")
 # A trunk zero: the rest of the world's way of writing numbers at home.
 _TRUNK = re.compile(
     r"(?<![\w.+\-/:,])\(?0[1-9]\d{0,3}\)?(?:[ ]?[.\-/][ ]?|[ ]|(?<=\)))\d{2,8}(?:[ .\-/]\d{2,8}){0,4}"
@@ -56,7 +55,8 @@ _DATE = re.compile(
 def has_phone(text: str) -> bool:
     if _NORTH_AMERICAN.search(text) or _PLUS_ONE.search(text) or _OTHER.search(text):
         return True
-    if any(_is_international(_digits_of(found[1])) for found in _INTERNATIONAL.finditer(text)):
+    abroad = (found[1] for pattern in (_INTERNATIONAL, _DIALLED_ABROAD) for found in pattern.finditer(text))
+    if any(_is_international(_digits_of(number)) for number in abroad):
         return True
     if any(_is_national(found[0]) for pattern in (_TRUNK, _TRUNK_IN_ONE_PIECE) for found in pattern.finditer(text)):
         return True
