@@ -73,8 +73,9 @@ class Metrics:
             plan.target.route, closing.upstream or "", closing.location or "", closing.reason, closing.end_reason
         )
         requests.inc()
-        inputs.inc(closing.input_tokens or 0)
-        outputs.inc(closing.output_tokens or 0)
+        if closing.input_tokens:
+            inputs.inc(closing.input_tokens)
+            outputs.inc(closing.output_tokens or 0)
         seconds.observe(closing.latency_s)  # type: ignore[attr-defined]
         self._overhead.observe(closing.overhead_s)
         if closing.ttft_s is not None:

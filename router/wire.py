@@ -17,6 +17,9 @@ from weighbridge.units import Usage, estimated_tokens
 
 MAX_NODES = 200_000
 
+_OPENING = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*(?:(\})[ \t\n\r]*)?")
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_SEPARATOR = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -78,48 +81,32 @@ def _read_object(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]
     """Walk the top level with the C scanner, which reads each value whole, and note where each one stands."""
     fields: dict[str, Any] = {}
     spans: dict[str, tuple[int, int]] = {}
-    at = _skip_space(text, 0)
-    if text[at : at + 1] != "{":
+    opening = _OPENING.match(text)
+    if not opening:
         raise BadRequest("The body must be a JSON object.")
-    at = _skip_space(text, at + 1)
-    if text[at : at + 1] == "}":
-        return _ended(text, at + 1, fields, spans)
-    while True:
+    at = opening.end()
+    is_open = opening[1] is None
+    while is_open:
         if text[at : at + 1] != '"':
             raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
         key, at = scanstring(text, at + 1, True)
-        at = _skip_space(text, at)
-        if text[at : at + 1] != ":":
+        colon = _COLON.match(text, at)
+        if not colon:
             raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
-        start = _skip_space(text, at + 1)
+        start = colon.end()
         value, end = _scan(text, start)
         if key in fields:
             raise BadRequest(f"The body names {key[:80]!r} twice.", param=key[:80])
         fields[key] = value
         spans[key] = (start, end)
-        at = _skip_space(text, end)
-        match text[at : at + 1]:
-            case ",":
-                at = _skip_space(text, at + 1)
-            case "}":
-                return _ended(text, at + 1, fields, spans)
-            case _:
-                raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
-
-
-def _ended(
-    text: str, at: int, fields: dict[str, Any], spans: dict[str, tuple[int, int]]
-) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    at = _skip_space(text, at)
+        separator = _SEPARATOR.match(text, end)
+        if not separator:
+            raise json.JSONDecodeError("Expecting ',' delimiter", text, end)
+        at = separator.end()
+        is_open = separator[1] == ","
     if at != len(text):
         raise json.JSONDecodeError("Extra data", text, at)
     return fields, spans
-
-
-def _skip_space(text: str, at: int) -> int:
-    while text[at : at + 1] in {" ", "\n", "\t", "\r"}:
-        at += 1
-    return at
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

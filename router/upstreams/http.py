@@ -7,12 +7,13 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import aiohttp
 import orjson
 from pydantic import Field, field_validator
+from yarl import URL
 
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Limits, Upstream
@@ -86,7 +87,7 @@ class HttpUpstream(Upstream):
     async def _request(self, method: str, path: str, body: bytes | None, first_token_s: float | None) -> "Reply":
         watchdog = Watchdog(self.limits, first_token_s)
         try:
-            response = await self._session.request(method, self.base_url + path, data=body, allow_redirects=False)
+            response = await self._session.request(method, _url(self.base_url + path), data=body, allow_redirects=False)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             watchdog.stop()
             raise foreign(error) from error
@@ -203,6 +204,11 @@ class Watchdog:
             self._response.close()  # the read that waits for it fails now
         elif self._task is not None:
             self._task.cancel()
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> URL:
+    return URL(text)
 
 
 def parsed(body: bytes) -> Any:
