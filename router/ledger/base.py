@@ -36,7 +36,7 @@ class Opening(NamedTuple):
 
 
 class Reservation(NamedTuple):
-    """One attempt on the wire, written and committed before it begins. reserved_nano_usd: the worst case it can cost."""
+    """One attempt on the wire, committed before it begins. reserved_nano_usd: the worst case it can cost."""
 
     request_id: str
     attempt_no: int  # from 1
@@ -66,7 +66,7 @@ class Settlement(NamedTuple):
 
 
 class Closing(NamedTuple):
-    """How a request ended, with the totals over its attempts. The upstream, model and location are those that served."""
+    """How a request ended, with the totals over its attempts. The upstream, model and location are what served it."""
 
     request_id: str
     status: Status
@@ -148,6 +148,7 @@ class Line(NamedTuple):
     end_reason: EndReason | None
     upstream: str | None
     location: str | None
+    is_stream: bool
     output_tokens: int | None
     cost_nano_usd: int | None
     baseline_upstream: str | None

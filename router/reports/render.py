@@ -1,0 +1,111 @@
+"""A report as a table, JSON, CSV or a page of its own. No figures are made here."""
+
+import csv
+import io
+from typing import Any, Literal, get_args
+
+import orjson
+
+from weighbridge.reports.page import page
+from weighbridge.reports.report import Figures, Group, Report
+from weighbridge.reports.table import table
+from weighbridge.units import as_usd
+
+Format = Literal["table", "json", "csv", "html"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+def render(report: Report, format: Format, *, width: int = 80, is_terminal: bool = False) -> str:  # noqa: A002
+    """The report in one of its forms. width, is_terminal: for the table, which may then have colours."""
+    match format:
+        case "table":
+            return table(report, width=width, is_terminal=is_terminal)
+        case "json":
+            return as_json(report)
+        case "csv":
+            return as_csv(report)
+        case "html":
+            return page(report)
+
+
+def as_json(report: Report) -> str:
+    """Money as numbers with all their digits, exact to the nano-dollar: read them as decimals."""
+    value = _object(report.total) | {
+        "since": report.since.isoformat() if report.since else None,
+        "until": report.until.isoformat() if report.until else None,
+    }
+    if report.by:
+        groups = [{"name": group.name, **_object(group.figures)} for group in report.groups]
+        value["by"] = {"dimension": report.by, "groups": groups}
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def as_csv(report: Report) -> str:
+    """A row per group, or one of all. What is not known is empty."""
+    rows = report.groups or (Group("all", report.total),)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    cells = [{report.by or "all": _cell(group.name), **_row(group.figures)} for group in rows]
+    writer.writerow(cells[0])
+    writer.writerows(row.values() for row in cells)
+    return text.getvalue()
+
+
+def _object(figures: Figures) -> dict[str, Any]:
+    counted, times = figures.savings, figures.latency
+    return {
+        "requests": counted.requests,
+        "by_location": {"local": counted.local, "remote": counted.remote},
+        "cost_usd": _exact(counted.cost_nano_usd),
+        "baseline_cost_usd": _exact(counted.baseline_cost_nano_usd),
+        "saved_usd": _exact(counted.saved_nano_usd),
+        "saved_fraction": counted.saved_fraction,
+        "compared_requests": counted.compared_requests,
+        "unknown_cost_requests": counted.unknown_cost_requests,
+        "latency": {
+            "local": _spread(figures, "local"),
+            "remote": _spread(figures, "remote"),
+            "saved_s": times.saved_s,
+            "saved_why": times.why,
+        },
+        "errors": figures.errors,
+        "end_reasons": dict(figures.ends),
+    }
+
+
+def _spread(figures: Figures, location: Literal["local", "remote"]) -> dict[str, float | None]:
+    spread = figures.latency.local if location == "local" else figures.latency.remote
+    return {"ttft_p50_s": spread.ttft_p50_s, "p50_s": spread.p50_s, "p95_s": spread.p95_s}
+
+
+def _row(figures: Figures) -> dict[str, object]:
+    counted = figures.savings
+    money = {
+        "cost_usd": counted.cost_nano_usd,
+        "baseline_cost_usd": counted.baseline_cost_nano_usd,
+        "saved_usd": counted.saved_nano_usd,
+    }
+    times = {f"{at}_{name}": value for at in ("local", "remote") for name, value in _spread(figures, at).items()}
+    return {
+        "requests": counted.requests,
+        "local": counted.local,
+        "remote": counted.remote,
+        **{name: None if nano is None else as_usd(nano) for name, nano in money.items()},
+        "saved_fraction": counted.saved_fraction,
+        "compared_requests": counted.compared_requests,
+        "unknown_cost_requests": counted.unknown_cost_requests,
+        **times,
+        "latency_saved_s": figures.latency.saved_s,
+        "errors": figures.errors,
+    }
+
+
+def _exact(nano: int | None) -> orjson.Fragment | None:
+    """As a JSON number to the last digit; a float would round it."""
+    return None if nano is None else orjson.Fragment(as_usd(nano))
+
+
+def _cell(text: str | None) -> str:
+    """A name in a cell. A spreadsheet would run one that begins like a formula."""
+    text = text or ""
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text

@@ -1,0 +1,150 @@
+"""The report: what the ledger's requests cost and how long they took, against the baseline."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, get_args
+
+from weighbridge.ledger.base import EPOCH, Ledger, Line
+from weighbridge.reports.latency import Latency, latency
+from weighbridge.reports.savings import Savings, savings
+from weighbridge.reports.tally import BINS, Tally
+
+Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+
+_DAY_US = 86_400_000_000
+_SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is said of a heap of requests. ends: how many ended in which way (`open`: not yet)."""
+
+    savings: Savings
+    latency: Latency
+    errors: int
+    ends: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The requests that share a value of the dimension; None where they have none."""
+
+    name: str | None
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day (UTC) of the chart. Money in nano-USD, over the requests whose cost and baseline are both known."""
+
+    day: date
+    requests: int
+    cost_nano_usd: int
+    baseline_cost_nano_usd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How the scores lie: requests per equal slice of 0..1, and the threshold most often applied."""
+
+    counts: tuple[int, ...]
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """since, until: as asked for; None is open."""
+
+    since: datetime | None
+    until: datetime | None
+    total: Figures
+    by: Dimension | None
+    groups: tuple[Group, ...]
+    days: tuple[Day, ...]
+    scores: Scores | None
+
+
+def report(
+    ledger: Ledger,
+    since: str | datetime | None = None,
+    until: str | datetime | None = None,
+    by: Dimension | None = None,
+    *,
+    now: datetime | None = None,
+) -> Report:
+    """Read the ledger once, and say what it holds. Sums are exact: they are the ledger's, to the nano-dollar."""
+    now = now or datetime.now(UTC)
+    begin, end = (parse_since(moment, now) if isinstance(moment, str) else moment for moment in (since, until))
+    tallies: defaultdict[tuple[str | None, int], Tally] = defaultdict(Tally)
+    place = _place(by)
+    for line in ledger.lines(begin, end):
+        value = line[place] if place is not None else None
+        tallies[None if value is None else str(value), line.created_us // _DAY_US].add(line)
+    days, groups = defaultdict[int, Tally](Tally), defaultdict[str | None, Tally](Tally)
+    whole = Tally()
+    for (name, day), tally in tallies.items():
+        days[day].merge(tally)
+        groups[name].merge(tally)
+        whole.merge(tally)
+    named: list[tuple[str | None, Tally]] = list(groups.items())
+    if by == "day":
+        named = [(_date(day).isoformat(), tally) for day, tally in days.items()]
+    return Report(
+        since=begin,
+        until=end,
+        total=_figures(whole, whole),
+        by=by,
+        groups=tuple(Group(name, _figures(tally, whole)) for name, tally in _in_order(by, named)) if by else (),
+        days=tuple(_day(day, days[day]) for day in sorted(days)),
+        scores=_scores(whole),
+    )
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """`7d`, `24h`, `90m` or `2w` before now, or a date or time as ISO 8601 (UTC where it names no zone)."""
+    if span := _SPAN.fullmatch(text.strip().lower()):
+        try:
+            return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
+        except OverflowError:
+            return EPOCH
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: write 7d, 24h, 90m, 2w, or 2026-01-31") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _place(by: Dimension | None) -> int | None:
+    """Where in a line the dimension's value stands; the day is in the key of every tally as it is."""
+    return None if by in (None, "day") else Line._fields.index(str(by))
+
+
+def _date(day: int) -> date:
+    return (EPOCH + timedelta(days=day)).date()
+
+
+def _day(day: int, tally: Tally) -> Day:
+    return Day(_date(day), tally.requests, tally.compared_cost, tally.compared_baseline)
+
+
+def _in_order(by: Dimension | None, named: list[tuple[str | None, Tally]]) -> list[tuple[str | None, Tally]]:
+    """Days as they came, everything else the largest first."""
+    if by == "day":
+        return sorted(named, key=lambda pair: pair[0] or "")
+    return sorted(named, key=lambda pair: (-pair[1].requests, pair[0] or ""))
+
+
+def _figures(tally: Tally, whole: Tally) -> Figures:
+    ends = tuple(sorted(tally.ends.items(), key=lambda pair: (-pair[1], pair[0])))
+    return Figures(savings(tally), latency(tally, whole), tally.errors, ends)
+
+
+def _scores(tally: Tally) -> Scores | None:
+    if not tally.scores:
+        return None
+    most = tally.thresholds.most_common(1)
+    return Scores(tuple(tally.scores[slot] for slot in range(BINS)), most[0][0] if most else None)

@@ -1,0 +1,95 @@
+"""How figures are written for people: short, with their unit, and a dash for what is not known."""
+
+from datetime import datetime
+
+from weighbridge.reports.report import Figures, Report
+from weighbridge.reports.tally import ERRORS
+
+UNKNOWN = "—"  # a dash on purpose
+
+
+def money(nano: int | None) -> str:
+    """Dollars, to the cent where there are many, finer where there are few. The exact ones are in the JSON."""
+    if nano is None:
+        return UNKNOWN
+    sign, usd = "-" if nano < 0 else "", abs(nano) / 1_000_000_000
+    if usd == 0 or usd >= 1:
+        return f"{sign}${usd:,.2f}"
+    if usd >= 0.0001:
+        return f"{sign}${usd:.4f}"
+    return f"{sign}${usd:.9f}".rstrip("0")
+
+
+def percent(fraction: float | None) -> str:
+    return UNKNOWN if fraction is None else f"{fraction * 100:.1f} %"
+
+
+def share(part: int, whole: int) -> str:
+    return percent(part / whole) if whole else UNKNOWN
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{value * 1000:.0f} ms" if abs(value) < 1 else f"{value:.2f} s"
+
+
+def duration(value: float | None) -> str:
+    """A long time, in the two units that matter."""
+    if value is None:
+        return UNKNOWN
+    sign, whole = "-" if value < 0 else "", round(abs(value))
+    if whole < 60:
+        return f"{sign}{abs(value):.1f} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{sign}{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{sign}{hours:,} h {minutes} min"
+
+
+def many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+def printable(text: str | None, nothing: str = "(none)") -> str:
+    """A name as it may be shown: what a terminal would obey becomes a mark, what is too long is cut."""
+    if text is None:
+        return nothing
+    clean = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    return clean if len(clean) <= 80 else f"{clean[:79]}…"
+
+
+def span(report: Report) -> str:
+    if report.since is None and report.until is None:
+        return "the whole ledger"
+    return f"{_moment(report.since, 'the beginning')} to {_moment(report.until, 'now')} UTC"
+
+
+def _moment(moment: datetime | None, otherwise: str) -> str:
+    return otherwise if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def notes(figures: Figures) -> list[str]:
+    """What the sums leave out, and what the estimate rests on."""
+    told = []
+    counted = figures.savings
+    if counted.left_out_requests:
+        told.append(
+            f"{many(counted.left_out_requests, 'request')} left out of the savings:"
+            " the cost, or what the baseline would have cost, is not known."
+        )
+    if counted.unknown_cost_requests:
+        told.append(f"{many(counted.unknown_cost_requests, 'request')} without a known cost, so not in the total.")
+    others = dict(figures.ends)
+    if left := others.get("client_gone"):
+        told.append(f"{many(left, 'request')} ended by the client; what they cost counts.")
+    if under_way := others.get("open"):
+        told.append(f"{many(under_way, 'request')} still under way.")
+    told.append(f"Time saved: {figures.latency.why}.")
+    return told
+
+
+def ends(figures: Figures) -> str:
+    """The ways in which requests failed."""
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in figures.ends if name in ERRORS)
