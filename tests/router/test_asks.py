@@ -264,7 +264,7 @@ OWN_WORDS = {
     "html": "Why is my <div class='a'><p>text</div> not valid? <br/> And <b>this</b>?",
     "xml of the same names": "How do I parse <task>a</task> and <file>b</file> and <context>c</context> in Java?",
     "a bare file tag": "In my schema <file><path>x</path></file> is optional, how do I write that in XSD please?",
-    "instructions": "<instructions>Answer in French.</instructions>\n<document>The sea is blue.</document>\nSummarise it.",
+    "instructions": "<instructions>Answer in French.</instructions>\n<doc>The sea is blue.</doc>\nSummarise it.",
     "an open reminder": "What is a <system-reminder> good for, and who reads it in the end?",
     "an open environment": "<environment_details> shows up in my logs, where does it come from?",
     "a stray close": "</system-reminder> shows up in my logs, where does it come from?",
