@@ -62,6 +62,7 @@ output_usd_per_mtok = "10"
 
 [classifier]
 use = "minilm"
+time_limit_s = 5
 
 [routes.auto]
 small = "local"
