@@ -19,7 +19,7 @@ from weighbridge.overrides import Override
 from weighbridge.policies.base import Policy
 from weighbridge.policies.rules import Rule
 from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
-from weighbridge.toml_lines import Key
+from weighbridge.toml_lines import Key, line_of
 from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T", bound=BaseModel)
@@ -100,7 +100,7 @@ class Config(_Table):
         try:
             return plugins.build("weighbridge.classifiers", self.classifier.use, self.classifier.options, Classifier)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
-            raise ConfigError([f"{self.path}: classifier: {error}"]) from error
+            raise ConfigError([f"{_place(self.path, ('classifier',))}: classifier: {error}"]) from error
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Each key that names an environment variable, and the name."""
@@ -119,7 +119,14 @@ def require_keys(config: Config, environ: Mapping[str, str]) -> None:
     name = config.server.api_keys_env
     if name and not any(key.strip() for key in environ.get(name, "").split(",")):
         remedy = f'set {name} to one key or several, separated by commas, or set api_keys_env = "" for loopback only'
-        raise ConfigError([f"{config.path}: server.api_keys_env = {json.dumps(name)} is not set or empty: {remedy}"])
+        place = _place(config.path, ("server", "api_keys_env"))
+        raise ConfigError([f"{place}: server.api_keys_env = {json.dumps(name)} is not set or empty: {remedy}"])
+
+
+def _place(path: Path, key: Key) -> str:
+    """Where a key stands, for what is found only after the file was read."""
+    line = line_of(_text_of(path), key)
+    return f"{path}:{line}" if line else str(path)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -344,11 +351,11 @@ class _Reader:
 
     def with_texts(self, at: Key, options: Any, error: ValidationError) -> Any:
         """Values of the environment as they came, where they were read as a number but text is wanted."""
-        refused = [tuple(e["loc"]) for e in error.errors()]
+        refused = [tuple(e["loc"]) for e in error.errors() if e["type"] != "extra_forbidden"]
         options = deepcopy(options)
         for override in self.done:
             key = override.key[len(at) :]
-            if override.key[: len(at)] == at and any(loc[: len(key)] == key for loc in refused):
+            if key and override.key[: len(at)] == at and any(loc[: len(key)] == key for loc in refused):
                 table = options
                 for part in key[:-1]:
                     table = table[part]

@@ -45,6 +45,8 @@ def apply(data: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[Overri
 
 
 def _put(data: Any, parts: list[str], value: object) -> Key:
+    if not all(parts):
+        raise Misplaced("names no key: write WEIGHBRIDGE_SECTION__KEY")
     key: list[str | int] = []
     for part in parts[:-1]:
         key.append(_actual(data, part))

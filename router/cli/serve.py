@@ -28,7 +28,10 @@ _START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
 def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool:
     """Serve until a signal comes; False when the gateway could not start. Raises ConfigError."""
     _use(path, host, port)
-    config = _config()
+    try:
+        config = _config()
+    except ConfigError as error:
+        raise ConfigError([_by_option(problem, host, port) for problem in error.problems]) from error
     configure_logging(as_json=not sys.stderr.isatty())
     logging.getLogger("uvicorn.error").addFilter(_last_line)
     if workers == 1:
@@ -59,6 +62,14 @@ def _use(path: Path, host: str | None, port: int | None) -> None:
         os.environ["WEIGHBRIDGE_SERVER__HOST"] = host
     if port is not None:
         os.environ["WEIGHBRIDGE_SERVER__PORT"] = str(port)
+
+
+def _by_option(problem: str, host: str | None, port: int | None) -> str:
+    """What was given as an option is called so."""
+    for option, value in (("host", host), ("port", port)):
+        if value is not None:
+            problem = problem.replace(f"environment variable WEIGHBRIDGE_SERVER__{option.upper()}", f"--{option}")
+    return problem
 
 
 def _config() -> Config:
@@ -102,7 +113,10 @@ def _serve(app: Application, config: Config, listener: socket.socket) -> bool:
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal again once all is closed; by then there is nothing left to do.
         signal.signal(number, lambda *_: None)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:  # it could not start, and has said why
+        return False
     return server.started
 
 
@@ -161,8 +175,10 @@ def _announce(config: Config, listener: socket.socket) -> None:
 
 
 def _last_line(record: logging.LogRecord) -> bool:
-    """A start that failed logs a whole traceback; its last line says why."""
+    """A start that failed logs a whole traceback, of which the last line says why, and then that it failed."""
     message = record.getMessage()
+    if message.startswith("Application startup failed"):
+        return False
     if "Traceback (most recent call last)" in message:
         kind, _, why = message.strip().splitlines()[-1].partition(": ")
         record.msg, record.args = (why or kind), ()
