@@ -62,3 +62,18 @@ lock:
 # Known vulnerabilities in what uv.lock names
 audit:
     "{{ bin }}/uv" audit --locked
+
+# The README's picture: the demo's report, as a browser shows it
+picture:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    said=$(mktemp)
+    "{{ bin }}/weighbridge" demo --serve --port 0 </dev/null >"$said" 2>&1 &
+    demo=$!
+    trap 'kill $demo; rm "$said"' EXIT
+    until url=$(grep --only-matching --max-count=1 'http://127.0.0.1:[0-9]*' "$said"); do
+        kill -0 $demo
+        sleep 1
+    done
+    chromium --headless --no-sandbox --hide-scrollbars --force-device-scale-factor=1.5 --window-size=1240,900 \
+        --screenshot=docs/images/report.png "$url/"
