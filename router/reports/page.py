@@ -68,7 +68,8 @@ def _figures(report: Report) -> str:
 
 
 def _figure(name: str, value: str, why: str, tone: str = "") -> str:
-    return f'<div class="figure {tone}"><span>{escape(name)}</span><b>{escape(value)}</b><p class="why">{escape(why)}</p></div>'
+    told = f'<p class="why">{escape(why)}</p>'
+    return f'<div class="figure {tone}"><span>{escape(name)}</span><b>{escape(value)}</b>{told}</div>'
 
 
 def _charts(report: Report) -> str:
@@ -80,14 +81,14 @@ def _charts(report: Report) -> str:
         _chart("Cost over time", costs, _key(("actual", "actual"), ("baseline", "baseline")), "no cost is known"),
         _chart("Scores and threshold", charts.scores(report.scores) if report.scores else "", places, "nothing scored"),
         _chart("Latency", charts.latencies(report.total.latency), "", "no answer was timed"),
-        _chart("Where it was answered", charts.shares(counted.local, counted.remote), told, "nowhere"),
+        _chart("Where it was answered", charts.shares(counted.local, counted.remote), "", "nowhere", told),
     )
     return f'<div class="charts">{"".join(drawn)}</div>\n'
 
 
-def _chart(name: str, drawing: str, key: str, why_not: str) -> str:
+def _chart(name: str, drawing: str, key: str, why_not: str, after: str = "") -> str:
     inside = drawing + key if drawing else f'<p class="why">{UNKNOWN} {escape(why_not)}</p>'
-    return f"<section><h2>{escape(name)}</h2>{inside}</section>"
+    return f"<section><h2>{escape(name)}</h2>{inside}{after}</section>"
 
 
 def _key(*tones: tuple[str, str]) -> str:

@@ -9,6 +9,7 @@ import orjson
 from weighbridge.reports.page import page
 from weighbridge.reports.report import Figures, Group, Report
 from weighbridge.reports.table import table
+from weighbridge.reports.words import obeyed_by_none
 from weighbridge.units import as_usd
 
 Format = Literal["table", "json", "csv", "html"]
@@ -107,5 +108,5 @@ def _exact(nano: int | None) -> orjson.Fragment | None:
 
 def _cell(text: str | None) -> str:
     """A name in a cell. A spreadsheet would run one that begins like a formula."""
-    text = text or ""
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    text = obeyed_by_none(text or "")
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text

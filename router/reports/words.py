@@ -52,11 +52,16 @@ def many(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
+def obeyed_by_none(text: str) -> str:
+    """Without the characters that a terminal or a spreadsheet would act on."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
 def printable(text: str | None, nothing: str = "(none)") -> str:
-    """A name as it may be shown: what a terminal would obey becomes a mark, what is too long is cut."""
+    """A name as it may be shown; what is too long is cut."""
     if text is None:
         return nothing
-    clean = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    clean = obeyed_by_none(text)
     return clean if len(clean) <= 80 else f"{clean[:79]}…"
 
 

@@ -1,10 +1,13 @@
 """Rows for a ledger: a request's opening, attempt, settlement and closing, each field changeable by name."""
 
 import inspect
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from weighbridge.ledger.base import Closing, Entry, Ledger, Line, Opening, Reservation, Settlement, line_of
+from weighbridge.ledger.sqlite import SQLite
+from weighbridge.reports.report import Dimension, Report, report
 
 NOON = datetime(2026, 3, 14, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -85,3 +88,24 @@ async def record(ledger: Ledger, **changes: Any) -> None:
     await ledger.reserve(opening(**changes), reservation(**changes))
     ledger.sent(changes.get("request_id", FIELDS["request_id"]), 1)
     await ledger.settle(settlement(**changes), closing(**changes))
+
+
+def remote(**changes: Any) -> Entry:
+    """An answer of the remote upstream, streamed."""
+    return entry(**{"upstream": "remote", "location": "remote", "is_stream": True, **changes})
+
+
+class Written(SQLite):
+    """A ledger whose entries are given: for sums over many of them."""
+
+    given: tuple[Entry, ...]
+
+    def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
+        return iter(self.given)
+
+    lines = Ledger.lines
+
+
+def of(*entries: Entry, by: Dimension | None = None) -> Report:
+    """The report of these entries."""
+    return report(Written(given=entries), by=by)
