@@ -85,7 +85,9 @@ def read_manifest(folder: Path) -> Manifest:
     if not isinstance(fields, dict) or fields.get("kind") != KIND:
         raise ArtefactError(path, f"is no artefact of ours (kind is not {KIND!r})")
     if fields.get("schema_version") != SCHEMA_VERSION:
-        raise ArtefactError(path, f"has schema version {fields.get('schema_version')!r}, this release reads {SCHEMA_VERSION}")
+        raise ArtefactError(
+            path, f"has schema version {fields.get('schema_version')!r}, this release reads {SCHEMA_VERSION}"
+        )
     try:
         return Manifest.model_validate(fields)
     except ValidationError as error:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeAlias
@@ -71,6 +72,9 @@ class Batched:
         self._waiting: dict[_Key, _Job] = {}  # in order of arrival; guarded by _news
         self._news = threading.Condition()
         self._threads: list[threading.Thread] = []
+        self._ended = asyncio.Event()  # no thread runs
+        self._ended.set()
+        self._running = 0
         self._closed = False
         self._seconds_per_text = 0.0
         self._last_log_s = float("-inf")
@@ -102,11 +106,11 @@ class Batched:
             self._news.notify_all()
         for job in list(self._jobs.values()):
             self._finish(job, None)
-        deadline = monotonic() + _CLOSING_S
         # A batch that runs is waited for; a classifier that hangs is left behind, its thread ends with the process.
-        while any(thread.is_alive() for thread in self._threads) and monotonic() < deadline:
-            await asyncio.sleep(0.002)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), _CLOSING_S)
+            for thread in self._threads:
+                thread.join()
 
     def _queued(self, key: _Key, text: str) -> _Job | None:
         """A new job, or None where it could not be served in time."""
@@ -114,8 +118,9 @@ class Batched:
         expected_s = waiting * self._seconds_per_text / self._workers
         if self._closed or waiting >= _MAX_WAITING or (waiting and expected_s > self.time_limit_s):
             return None
-        self._start()
-        job = _Job(key, text, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._start(loop)
+        job = _Job(key, text, loop)
         self._jobs[key] = job
         with self._news:
             self._waiting[key] = job
@@ -170,24 +175,29 @@ class Batched:
         while len(self._cache) > self._cache_size:
             self._cache.popitem(last=False)
 
-    # From here on: in the worker threads.
-
-    def _start(self) -> None:
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         while len(self._threads) < self._workers:
             name = f"classifier-{len(self._threads)}"
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread = threading.Thread(target=self._work, args=(loop,), name=name, daemon=True)
             self._threads.append(thread)
+            self._running += 1
+            self._ended.clear()
             thread.start()
 
-    def _work(self) -> None:
-        while jobs := self._take():
-            began = monotonic()
-            found = self._scores_of([job.text for job in jobs])
-            seconds = monotonic() - began
-            try:
-                jobs[0].loop.call_soon_threadsafe(self._deliver, jobs, found, seconds)
-            except RuntimeError:  # the loop was closed without aclose
-                return
+    def _one_ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._ended.set()
+
+    # From here on: in the worker threads.
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the loop was closed without aclose
+            while jobs := self._take():
+                began = monotonic()
+                found = self._scores_of([job.text for job in jobs])
+                loop.call_soon_threadsafe(self._deliver, jobs, found, monotonic() - began)
+            loop.call_soon_threadsafe(self._one_ended)
 
     def _take(self) -> list[_Job]:
         """The next batch, this thread's fair share of what waits; empty once closed."""
@@ -204,7 +214,7 @@ class Batched:
             if len(found) != len(texts):
                 raise ValueError("not one assessment per text")
             return [_sound(assessment) for assessment in found]
-        except Exception as error:  # noqa: BLE001  # whatever a classifier raises, the request goes on without a score
+        except Exception as error:  # whatever a classifier raises, the request goes on without a score
             if len(texts) > 1:  # one bad text must not cost the others their scores
                 return [self._scores_of([text])[0] for text in texts]
             self._report(error)

@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
+from tokenizers import Tokenizer
 
 from weighbridge.classifiers import features, head, window
 from weighbridge.classifiers.artefacts import ArtefactError, Manifest, read_files, read_manifest
@@ -36,18 +38,17 @@ class MiniLM(Classifier):
     time_limit_s: float = Field(default=0.5, gt=0)
 
     _manifest: Manifest = PrivateAttr()
-    _tokenizer: Any = PrivateAttr()
-    _marks: tuple[int, int] = PrivateAttr()
-    _session: Any = PrivateAttr()
+    _encoder: "Encoder" = PrivateAttr()
     _head: head.Head = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         folder = Path(self.artefact) if self.artefact is not None else SHIPPED
-        self._manifest = read_manifest(folder)
-        contents = read_files(folder, self._manifest, (ENCODER, TOKENIZER, HEAD))
-        self._tokenizer, self._marks = _tokenizer(folder / TOKENIZER, contents[TOKENIZER])
-        self._head = _head(folder / HEAD, contents[HEAD], self._manifest)
-        self._session = _session(folder / ENCODER, contents[ENCODER], self._manifest, self.threads)
+        self._manifest = manifest = read_manifest(folder)
+        contents = read_files(folder, manifest, (ENCODER, TOKENIZER, HEAD))
+        self._head = _head(folder / HEAD, contents[HEAD], manifest)
+        self._encoder = Encoder(
+            folder, contents, window_tokens=manifest.window_tokens, size=manifest.embedding_size, threads=self.threads
+        )
 
     def assess(self, texts: Sequence[str]) -> list[Assessment]:
         """One assessment per text, the same whatever stands beside it.
@@ -56,7 +57,7 @@ class MiniLM(Classifier):
         would make a score depend on its neighbours, and it is hardly faster.
         """
         ends = [window.ends_of(text) for text in texts]
-        rows = zip(texts, ends, self.tokens_of(ends), strict=True)
+        rows = zip(texts, ends, self._encoder.tokens_of(ends), strict=True)
         return [self._assess(features.count(end, len(text)), tokens) for text, end, tokens in rows]
 
     @property
@@ -67,32 +68,42 @@ class MiniLM(Classifier):
     def version(self) -> str:
         return self._manifest.version
 
-    def tokens_of(self, ends: Sequence[str]) -> list[list[int]]:
-        """What the encoder reads of each text, marks included."""
-        opening, closing = self._marks
-        # The batch call lets other threads run meanwhile; the one for a single text does not.
-        encodings = self._tokenizer.encode_batch_fast(list(ends), add_special_tokens=False)
-        size = self._manifest.window_tokens - 2
-        return [[opening, *window.ends_of_tokens(encoding.ids, size), closing] for encoding in encodings]
-
-    def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        ids = np.array([tokens], dtype=np.int64)
-        embedding: NDArray[np.float32] = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0][0]
-        return embedding
-
     def _assess(self, counts: NDArray[np.float32], tokens: Sequence[int]) -> Assessment:
-        verdict = self._head.judge(self.embed(tokens), counts)
+        verdict = self._head.judge(self._encoder.embed(tokens), counts)
         known = verdict.task_probability >= self._manifest.task_minimum
         task = self._manifest.tasks[verdict.task] if known else None
         return Assessment(verdict.score, task, verdict.task_probability)
 
 
-def _tokenizer(path: Path, content: bytes) -> tuple[Any, tuple[int, int]]:
-    from tokenizers import Tokenizer
+class Encoder:
+    """From a text to its embedding. Training embeds with this very engine: what a head is fitted on is what it gets."""
 
+    def __init__(
+        self, folder: Path, contents: Mapping[str, bytes], *, window_tokens: int, size: int, threads: int = 1
+    ) -> None:
+        self._window_tokens = window_tokens
+        self._tokenizer, self._marks = _tokenizer(folder / TOKENIZER, contents[TOKENIZER])
+        self._session = _session(folder / ENCODER, contents[ENCODER], size, threads)
+
+    def tokens_of(self, ends: Sequence[str]) -> list[list[int]]:
+        """What is read of each text (already cut to its ends), marks included."""
+        opening, closing = self._marks
+        # The batch call lets other threads run meanwhile; the one for a single text does not.
+        encodings = self._tokenizer.encode_batch_fast(list(ends), add_special_tokens=False)
+        size = self._window_tokens - 2
+        return [[opening, *window.ends_of_tokens(encoding.ids, size), closing] for encoding in encodings]
+
+    def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
+        ids = np.array([tokens], dtype=np.int64)
+        found = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        embedding: NDArray[np.float32] = found[0][0]
+        return embedding
+
+
+def _tokenizer(path: Path, content: bytes) -> tuple[Any, tuple[int, int]]:
     try:
         tokenizer = Tokenizer.from_str(content.decode())
-    except Exception as error:  # noqa: BLE001  # the Rust side raises nothing narrower
+    except Exception as error:  # the Rust side raises nothing narrower
         raise ArtefactError(path, "is not a tokenizer") from error
     # The model's own file may say to cut at 128 and to fill up to 128.
     tokenizer.no_truncation()
@@ -110,9 +121,7 @@ def _head(path: Path, content: bytes, manifest: Manifest) -> head.Head:
         raise ArtefactError(path, str(error)) from error
 
 
-def _session(path: Path, content: bytes, manifest: Manifest, threads: int) -> Any:
-    import onnxruntime
-
+def _session(path: Path, content: bytes, size: int, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -123,8 +132,8 @@ def _session(path: Path, content: bytes, manifest: Manifest, threads: int) -> An
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         probe = np.array([[0, 0]], dtype=np.int64)
         embedding = session.run(None, {"input_ids": probe, "attention_mask": np.ones_like(probe)})[0]
-    except Exception as error:  # noqa: BLE001  # onnxruntime's exceptions have no public base
+    except Exception as error:  # onnxruntime's exceptions have no public base
         raise ArtefactError(path, "is not the encoder that this release runs") from error
-    if embedding.shape != (1, manifest.embedding_size) or not np.isfinite(embedding).all():
-        raise ArtefactError(path, f"gives {embedding.shape}, wanted {(1, manifest.embedding_size)} finite numbers")
+    if embedding.shape != (1, size) or not np.isfinite(embedding).all():
+        raise ArtefactError(path, f"gives {embedding.shape}, wanted {(1, size)} finite numbers")
     return session

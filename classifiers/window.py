@@ -1,7 +1,8 @@
 """What of a text is read: its beginning and its end, in a window of a fixed number of tokens.
 
-A long text is cut by characters before it is tokenised (the tokenizer would read megabytes to keep a few words), then by
-tokens. Both cuts keep the two ends, because the ask stands before or after what was pasted; the middle is what is lost.
+A long text is cut by characters before it is tokenised (the tokenizer would read megabytes to keep a few words), then
+by tokens. Both cuts keep the two ends, because the ask stands before or after what was pasted; the middle is what is
+lost.
 """
 
 from collections.abc import Sequence

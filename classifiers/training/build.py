@@ -1,0 +1,94 @@
+"""The recipe from weights and data to an artefact, step by step. The same input gives the same head."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from weighbridge.classifiers import head as heads
+from weighbridge.classifiers import window
+from weighbridge.classifiers.artefacts import OperatingPoint
+from weighbridge.classifiers.minilm import ENCODER, HEAD, TOKENIZER, Encoder
+from weighbridge.classifiers.training import calibrate, card, dataset, evaluate, export, fit, weights
+from weighbridge.classifiers.training.dataset import Rows
+from weighbridge.classifiers.training.fit import Inputs
+from weighbridge.classifiers.training.measure import Floats, spearman
+
+_COMPARED = 400  # held-out prompts on which the int8 engine is compared with the reference
+
+
+def build(data: Path | None, given: Path | None, out: Path, *, cache: Path | None = None, threads: int = 2) -> None:
+    """data: the public outcomes; without them our own prompts alone. given: the weights; fetched where None."""
+    with TemporaryDirectory() as scratch:
+        found = weights.find(given, Path(scratch))
+        _build(data, found, out, cache, threads)
+
+
+def _build(data: Path | None, found: Path, out: Path, cache: Path | None, threads: int) -> None:
+    print("exporting the encoder", flush=True)
+    export.write_encoder(found, out / ENCODER)
+    export.write_tokenizer(found, out / TOKENIZER)
+    encoder = fit.open_encoder(out)
+
+    rows = dataset.load(data, use=("train", "development"))
+    print(f"embedding {len(rows.prompt):,} prompts", flush=True)
+    inputs = fit.read(rows.prompt, encoder, cache, threads)
+    for_fit = ~rows.held_out
+    head = _fitted(inputs[for_fit], rows[for_fit], out)
+
+    print("measuring", flush=True)
+    named, right = _tasks(head[0], inputs, rows)
+    agreement, cosine = _agreement(head[0], found, encoder, inputs, rows)
+    findings = card.Findings(
+        lines=evaluate.table(
+            rows[rows.held_out], fit.scores(head[0], inputs[rows.held_out]), head[1]["balanced"].threshold
+        ),
+        thresholds=head[1],
+        length=_length(rows[for_fit]),
+        agreement=agreement,
+        cosine=cosine,
+        task_accuracy=right,
+        task_share=named,
+    )
+    card.write(out, card.name_of((out / HEAD).read_bytes()), rows, findings)
+    print(evaluate.as_markdown(findings.lines))
+    print(f"agreement with fp32: Spearman {agreement:.4f}, cosine mean {cosine[0]:.4f} least {cosine[1]:.4f}")
+
+
+def _fitted(inputs: Inputs, rows: Rows, out: Path) -> tuple[heads.Head, dict[str, OperatingPoint]]:
+    """Fit, calibrate, choose thresholds; write the head."""
+    print(f"fitting on {len(rows.prompt):,} prompts", flush=True)
+    seen = calibrate.unseen(inputs, rows)
+    head = calibrate.calibrated(fit.fit(inputs, rows), seen, rows)
+    (out / HEAD).write_bytes(heads.write(head))
+    return head, dict(calibrate.operating_points(head, seen, rows))
+
+
+def _length(rows: Rows) -> tuple[float, float]:
+    """The constants of the length baseline."""
+    length = np.log1p([float(len(prompt)) for prompt in rows.prompt])
+    return calibrate.logistic(length, rows.shortfall, rows.weight)
+
+
+def _tasks(head: heads.Head, inputs: Inputs, rows: Rows) -> tuple[float, float]:
+    """On held-out prompts of our own: the share whose task is named, and the share of those that is right."""
+    places = np.flatnonzero(rows.own & rows.held_out)
+    verdicts = [head.judge(inputs.embedding[i], inputs.counts[i]) for i in places]
+    named = np.array([verdict.task_probability >= card.TASK_MINIMUM for verdict in verdicts])
+    right = np.array([dataset.TASKS[v.task] == rows.task[i] for v, i in zip(verdicts, places, strict=True)])
+    return float(named.mean()), float(right[named].mean()) if named.any() else 0.0
+
+
+def _agreement(
+    head: heads.Head, found: Path, encoder: Encoder, inputs: Inputs, rows: Rows
+) -> tuple[float, tuple[float, float]]:
+    """How the scores and embeddings of the engine that serves compare with the reference's on the same tokens."""
+    places = np.flatnonzero(rows.held_out)
+    places = np.sort(np.random.default_rng(0).permutation(places)[:_COMPARED])
+    which = np.isin(np.arange(len(rows.prompt)), places)
+    tokens = encoder.tokens_of([window.ends_of(rows.prompt[i]) for i in places])
+    exact = export.reference(found, tokens)
+    served = inputs[which]
+    cosine: Floats = (exact * served.embedding).sum(1)
+    scores = [fit.scores(head, x) for x in (served, Inputs(exact, served.counts))]
+    return spearman(*scores), (float(cosine.mean()), float(cosine.min()))

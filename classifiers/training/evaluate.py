@@ -1,0 +1,84 @@
+"""The held-out table: a head beside random, length alone, always-small and always-large."""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from weighbridge.classifiers.length import score_of
+from weighbridge.classifiers.training.dataset import OWN, Rows
+from weighbridge.classifiers.training.measure import Floats, Interval, apgr, auroc, bootstrap, ece
+
+RANDOM, LENGTH, SMALL, LARGE, HEAD = "random", "length only", "always small", "always large", "this head"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One classifier on one dataset.
+
+    auroc: of the event that the small model falls short. On our own prompts: expert against easy ones.
+    apgr: None where nothing is ranked. ece: None where the score is no probability.
+    large_share, quality: at the recommended threshold; random and length at the share of this head there.
+    """
+
+    dataset: str
+    classifier: str
+    rows: int
+    auroc: Interval | None
+    apgr: Interval | None
+    ece: Interval | None
+    large_share: float
+    quality: float
+
+    def as_fields(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def table(rows: Rows, score: Floats, threshold: float) -> list[Line]:
+    """The lines of every dataset; ours is measured against the levels that we gave."""
+    lines = []
+    for name in sorted(set(rows.dataset.tolist()), key=lambda n: (n == OWN, n)):
+        here = rows.dataset == name
+        lines += _lines(name, rows[here], score[here], threshold)
+    return lines
+
+
+def _lines(name: str, rows: Rows, score: Floats, threshold: float) -> list[Line]:
+    share = float((score >= threshold).mean())
+    length = np.array([score_of(len(prompt)) for prompt in rows.prompt])
+    chance = np.random.default_rng(0).random(len(score))
+    measured = {HEAD: score, LENGTH: length, RANDOM: chance}
+    lines = [_line(name, which, rows, values, share) for which, values in measured.items()]
+    for which, constant, values in ((SMALL, 0.0, rows.small), (LARGE, 1.0, rows.large)):
+        honesty = bootstrap(ece, np.full(len(score), constant), rows.shortfall)
+        lines.append(Line(name, which, len(score), None, None, honesty, constant, float(values.mean())))
+    return lines
+
+
+def _line(name: str, which: str, rows: Rows, score: Floats, share: float) -> Line:
+    kept = (rows.level == "easy") | (rows.level == "hard") if name == OWN else np.ones(len(score), dtype=bool)
+    ranking = bootstrap(auroc, score[kept], rows.shortfall[kept])
+    recovered = bootstrap(apgr, score, rows.small, rows.large)
+    honesty = None if which == RANDOM else bootstrap(ece, score, rows.shortfall)
+    quality = float(rows.small.mean() + share * (rows.large - rows.small).mean())
+    if which != RANDOM:
+        sent = _highest(score, share)
+        quality = float(np.where(sent, rows.large, rows.small).mean())
+    return Line(name, which, len(score), ranking, recovered, honesty, share, quality)
+
+
+def _highest(score: Floats, share: float) -> Floats:
+    """Which rows are the highest `share` of all."""
+    sent = np.zeros(len(score), dtype=bool)
+    sent[np.argsort(-score, kind="stable")[: round(share * len(score))]] = True
+    return sent
+
+
+def as_markdown(lines: list[Line]) -> str:
+    """The table as people read it."""
+    columns = "| dataset | rows | classifier | AUROC | APGR | ECE | large share | quality |"
+    body = [
+        f"| {x.dataset} | {x.rows:,} | {x.classifier} | {x.auroc or ''} | {x.apgr or ''} | {x.ece or ''} "
+        f"| {x.large_share:.2f} | {x.quality:.3f} |"
+        for x in lines
+    ]
+    return "\n".join([columns, "|---" * columns.count(" | ") + "|---|", *body])
