@@ -1,6 +1,5 @@
 """Rules: the first one that matches decides, before the classifier is asked."""
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
@@ -88,7 +87,3 @@ class Rule(BaseModel):
     def tasks(self) -> frozenset[str]:
         """The kinds of work it names; the classifier's manifest says which there are."""
         return frozenset(task for leaf in self._leaves if isinstance(leaf, Task) for task in leaf.value)
-
-
-def first_match(rules: Iterable[Rule], facts: Facts) -> Rule | None:
-    return next((rule for rule in rules if rule.matches(facts)), None)

@@ -4,6 +4,7 @@ The order is fixed: name, rules, fence, then the policy with the classifier's sc
 upstreams themselves: what it leaves out is not in the plan, so no later step can pick it.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from weighbridge.config import Config, Route
 from weighbridge.errors import BadRequest, Denied, ModelNotFound, Refused, Unavailable
 from weighbridge.policies.base import Decision, Situation
 from weighbridge.policies.facts import Facts
-from weighbridge.policies.rules import Rule, first_match
+from weighbridge.policies.rules import Rule
 from weighbridge.schemas import ChatRequest
 from weighbridge.upstreams.base import Upstream
 
 Assess = Callable[[str], Awaitable[Assessment | None]]
 
 _ROUTELLM = re.compile(r"router-.+-(\d*\.?\d+)")
+_LONG_TEXT = 100_000  # characters
 _POINTS = ("cost", "balanced", "quality")
 
 
@@ -69,7 +71,6 @@ class Planner:
         self._thresholds = classifier.thresholds if classifier else {}
         self.classifier_version = classifier.version if classifier else None
         self._assess = assess
-        self._rules_need_score = any(rule.needs_score or rule.needs_task for rule in config.rules)
         self._rules_need_text = any(rule.needs_text for rule in config.rules)
 
     @property
@@ -119,12 +120,18 @@ class Planner:
         )
 
     async def _rule(self, request: ChatRequest, asked: "_Asked") -> Rule | None:
+        """The first rule that matches. The classifier is asked when the first rule that needs its word has its turn."""
         if not self._rules:
             return None
         facts = _facts(request, asked.text, whole_text(request.body.fields) if self._rules_need_text else "")
-        if self._rules_need_score:
-            facts = facts.with_assessment(await asked.assessment())
-        return first_match(self._rules, facts)
+        for rule in self._rules:
+            if rule.needs_score or rule.needs_task:
+                facts = facts.with_assessment(await asked.assessment())
+            # A long text may take the detectors a while; everybody else must not wait for that.
+            is_long = len(facts.text) > _LONG_TEXT and rule.needs_text
+            if await asyncio.to_thread(rule.matches, facts) if is_long else rule.matches(facts):
+                return rule
+        return None
 
     def _situation(self, route: Route, target: Target, assessment: Assessment | None) -> Situation:
         asked = target.threshold

@@ -29,7 +29,11 @@ HOSTILE = {
     "a lone surrogate": (b'{"model":"auto","messages":[{"role":"user","content":"\\ud800"}]}', 400, "surrogate"),
     "bad UTF-8": (b'{"model":"\xff"}', 400, "UTF-8"),
     "a duplicate key": (b'{"model":"auto","model":"remote","messages":[]}', 400, "twice"),
-    "a nested duplicate": (b'{"model":"auto","messages":[{"role":"user","role":"system","content":"x"}]}', 400, "twice"),
+    "a nested duplicate": (
+        b'{"model":"auto","messages":[{"role":"user","role":"system","content":"x"}]}',
+        400,
+        "twice",
+    ),
     "deep arrays": (b'{"model":"auto","messages":' + b"[" * 100_000, 400, "deep"),
     "deep objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400, "deep"),
     "many nodes": (b'{"model":"auto","x":[' + b"1," * 300_000 + b"1]}", 400, "values"),
@@ -150,7 +154,11 @@ _FIELDS = st.sampled_from(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(_FIELDS, _JSON, max_size=4), cut=st.integers(0, 400), flip=st.integers(0, 255))
 def test_no_body_at_all_makes_a_5xx(gateway: RunningGateway, changes, cut, flip):
-    raw = bytearray(json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hi"}], **changes}).encode("utf-8", "surrogatepass"))
+    raw = bytearray(
+        json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hi"}], **changes}).encode(
+            "utf-8", "surrogatepass"
+        )
+    )
     if flip and raw:
         raw[flip % len(raw)] ^= flip
     raw = raw[:cut] if cut < 40 else raw

@@ -50,7 +50,9 @@ def test_a_hard_ask_goes_to_the_large_model(hard, local, remote):
 
 
 def test_a_stream_arrives_whole_and_ends_with_done(gateway):
-    with httpx.stream("POST", f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK, "stream": True}) as got:
+    with httpx.stream(
+        "POST", f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK, "stream": True}
+    ) as got:
         assert got.headers["content-type"].startswith("text/event-stream")
         assert got.headers["x-weighbridge-upstream"] == "local"
         assert "x-weighbridge-cost-usd" not in got.headers
@@ -71,7 +73,9 @@ def test_usage_asked_for_by_the_ledger_is_not_shown_to_a_client_that_did_not_ask
 
 def test_usage_asked_for_by_the_client_arrives(gateway):
     options = {"include_usage": True}
-    chunks = list(client(gateway).chat.completions.create(model="auto", messages=ASK, stream=True, stream_options=options))
+    chunks = list(
+        client(gateway).chat.completions.create(model="auto", messages=ASK, stream=True, stream_options=options)
+    )
     assert chunks[-1].usage.completion_tokens == 17
     assert chunks[-1].choices == []
 
@@ -190,7 +194,9 @@ def test_models_lists_routes_first_and_then_upstreams(gateway):
 
 
 def test_feedback_reaches_the_ledger(gateway):
-    request_id = httpx.post(f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK}).headers["x-request-id"]
+    request_id = httpx.post(f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK}).headers[
+        "x-request-id"
+    ]
     said = httpx.post(f"{gateway.url}/feedback", json={"request_id": request_id, "score": 0.5, "comment": "so so"})
     assert said.status_code == 200
     for wrong in ({"request_id": "wb-0", "score": 1}, {"request_id": request_id, "score": 2}, {"score": 1}, {}):

@@ -190,7 +190,9 @@ def test_the_upstream_stops_when_the_client_leaves_before_the_first_byte(gateway
 
 def test_the_upstream_stops_when_the_client_leaves_a_stream(gateway, local):
     local.then(stream(hold_after=5))
-    with httpx.stream("POST", f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK, "stream": True}) as got:
+    with httpx.stream(
+        "POST", f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK, "stream": True}
+    ) as got:
         next(got.iter_bytes())
     assert local.chats[0].left.wait(1)
     row = wait_for_row(gateway)

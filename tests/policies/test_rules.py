@@ -1,27 +1,14 @@
 """Rules: the first that matches, and one thing to do."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from weighbridge.policies.facts import Facts
-from weighbridge.policies.rules import Rule, first_match
+from weighbridge.policies.rules import Rule
 
 FENCE = Rule(name="private", when={"pii": ["email"]}, then={"fence": "local"})
 TOOLS = Rule(name="tools", when={"has_tools": True}, then={"upstream": "remote"})
 HARD = Rule(name="hard", when={"any": [{"score_over": 0.9}, {"task": ["code"]}]}, then={"upstream": "remote"})
-
-
-def test_the_first_match_wins():
-    facts = Facts("mail john@example.com", has_tools=True)
-    assert first_match([FENCE, TOOLS], facts) is FENCE
-    assert first_match([TOOLS, FENCE], facts) is TOOLS
-
-
-def test_no_match_is_none():
-    assert first_match([FENCE, TOOLS, HARD], Facts("hello")) is None
-    assert first_match([], Facts("hello")) is None
 
 
 def test_a_rule_says_what_must_be_worked_out_for_it():
@@ -77,10 +64,3 @@ def test_a_rule_written_down_reads_as_the_same_rule(rule):
     again = Rule.model_validate(rule.model_dump())
     assert again.model_dump() == rule.model_dump()
     assert again.matches(Facts("john@example.com", has_tools=True, score=1)) is True
-
-
-@given(st.permutations([FENCE, TOOLS, HARD]), st.booleans(), st.booleans())
-def test_what_matches_is_the_first_that_matches_alone(rules, has_mail, has_tools):
-    facts = Facts("john@example.com" if has_mail else "", has_tools=has_tools)
-    alone = [rule for rule in rules if rule.matches(facts)]
-    assert first_match(rules, facts) is (alone[0] if alone else None)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from weighbridge.errors import Cut, Failed
 from weighbridge.streaming import Relay
 from weighbridge.units import Usage

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from weighbridge.errors import BadRequest
 from weighbridge.units import Usage
 from weighbridge.wire import estimated_output_tokens, parse, usage_of

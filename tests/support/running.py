@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+
 from weighbridge.app import create_app
 from weighbridge.config import load
 

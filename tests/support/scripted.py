@@ -36,6 +36,7 @@ class ScriptedUpstream:
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.connections: list[object] = []
         self.port = 0
         self._queue: deque[Behaviour] = deque()
         self._default: Behaviour = completion()
@@ -85,6 +86,7 @@ class ScriptedUpstream:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.append(writer.get_extra_info("peername"))
         try:
             while request := await _read_request(reader):
                 self.seen.append(request)
@@ -109,9 +111,9 @@ class ScriptedUpstream:
 async def _note_leaving(reader: asyncio.StreamReader, request: Seen) -> None:
     # Our clients never send the next request early, so whatever ends the read is the end of the connection.
     while not reader.at_eof():
-        if reader._buffer:  # noqa: SLF001  # a pipelined request: not ours to take
+        if reader._buffer:  # a pipelined request: not ours to take
             return
-        await reader._wait_for_data("leaving")  # noqa: SLF001
+        await reader._wait_for_data("leaving")
     request.left.set()
 
 
@@ -119,7 +121,9 @@ async def _read_request(reader: asyncio.StreamReader) -> Seen | None:
     head = await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, path, _ = first.split(" ")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+    headers = {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
+    }
     if headers.get("transfer-encoding") == "chunked":
         body = b""
         while size := int(await reader.readline(), 16):
@@ -222,9 +226,7 @@ def stream(
         if not done:
             all_events.pop()
         kept = all_events[: cut_after if cut_after is not None else hold_after]
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         raw = before + b"".join(b"data: " + event + separator for event in kept)
         for i in range(0, len(raw), slices or len(raw) or 1):
             part = raw[i : i + (slices or len(raw))]
@@ -244,9 +246,7 @@ def raw_stream(*parts: bytes) -> Behaviour:
     """These bytes as an event stream, each part in a write of its own."""
 
     async def act(_: Seen, writer: asyncio.StreamWriter) -> None:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
         for part in parts:
             writer.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
             await writer.drain()

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from weighbridge.errors import Failed
 from weighbridge.upstreams.sse import Splitter
 

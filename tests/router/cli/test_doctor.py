@@ -1,0 +1,110 @@
+"""`weighbridge doctor`: one finding for everything that a request needs, and 1 when something is broken."""
+
+import json
+
+import pytest
+from commanding import ConfigFile
+
+
+async def test_all_is_well(config: ConfigFile, weighbridge) -> None:
+    ended = await weighbridge("doctor")
+    assert ended.code == 0, ended.out
+    assert ended.out.endswith("Everything works.\n")
+    assert "classifier: length (length) loads in" in ended.out
+    assert "ledger: ledger.db will be made with the first start" in ended.out
+    assert not config.beside("ledger.db").exists()
+
+
+async def test_the_findings_come_as_json(config: ConfigFile, weighbridge) -> None:
+    found = json.loads((await weighbridge("doctor", "--json")).out)
+    assert found["ok"] is True
+    names = [finding["name"] for finding in found["findings"]]
+    assert names == [
+        *("python", "packages", "config", "callers", "classifier", "upstream small", "upstream large"),
+        *("price small", "price large", "ledger", "port"),
+    ]
+
+
+async def test_an_upstream_that_is_not_there_is_broken(config: ConfigFile, weighbridge) -> None:
+    _use_ollama(config, "http://127.0.0.1:9")
+    ended = await weighbridge("doctor")
+    assert ended.code == 1
+    assert "FAIL  upstream small: The upstream cannot be reached. (http://127.0.0.1:9)" in ended.out
+    assert "1 of 11 need attention." in ended.out
+
+
+async def test_a_model_that_is_not_installed_is_told_with_the_remedy(
+    config: ConfigFile, listening, weighbridge
+) -> None:
+    url = await listening({"/api/version": {"version": "0.13.0"}, "/api/tags": {"models": [{"name": "other:1b"}]}})
+    _use_ollama(config, url)
+    ended = await weighbridge("doctor")
+    assert ended.code == 1
+    assert "upstream small: " in ended.out
+    assert "FAIL" in ended.out
+
+
+async def test_a_model_that_is_there_is_told(config: ConfigFile, listening, weighbridge) -> None:
+    url = await listening({"/api/version": {"version": "0.13.0"}, "/api/show": {"model_info": {}}})
+    _use_ollama(config, url)
+    ended = await weighbridge("doctor")
+    assert ended.code == 0, ended.out
+    assert "upstream small: Ollama 0.13.0 has sim-small" in ended.out
+
+
+def _use_ollama(config: ConfigFile, url: str) -> None:
+    config.change('use = "simulated"', f'use = "ollama"\nbase_url = "{url}"')
+
+
+async def test_a_price_that_is_not_known_is_a_warning(config: ConfigFile, weighbridge) -> None:
+    config.change('input_usd_per_mtok = "1"\noutput_usd_per_mtok = "4.50"\n', "")
+    ended = await weighbridge("doctor")
+    assert ended.code == 0
+    assert "warn  price large: sim-large is not in the price table: its costs will be recorded as unknown" in ended.out
+
+
+async def test_every_mistake_of_the_config_is_a_finding(config: ConfigFile, weighbridge) -> None:
+    config.change("port = 0", "prot = 0").replace('"length"', '"lenght"')
+    ended = await weighbridge("doctor", "--json")
+    assert ended.code == 1
+    found = [f["detail"] for f in json.loads(ended.out)["findings"] if f["status"] == "fail"]
+    assert len(found) == 2
+    assert "did you mean length?" in found[1]
+
+
+async def test_a_classifier_that_does_not_load_is_broken(config: ConfigFile, weighbridge) -> None:
+    config.change('use = "length"', 'use = "minilm"\nartefact = "nowhere"')
+    ended = await weighbridge("doctor")
+    assert ended.code == 1
+    assert "FAIL  classifier: " in ended.out
+
+
+async def test_missing_keys_of_callers_are_broken(config: ConfigFile, weighbridge) -> None:
+    config.change("port = 0", 'port = 0\napi_keys_env = "OUR_KEYS"')
+    assert (await weighbridge("doctor")).code == 1
+    assert "callers: 2 in OUR_KEYS" in (await weighbridge("doctor", env={"OUR_KEYS": "a, b"})).out
+
+
+@pytest.mark.parametrize("path", ["nowhere/ledger.db", "not-a-ledger.db"])
+async def test_a_ledger_that_cannot_be_written_is_broken(path: str, config: ConfigFile, weighbridge) -> None:
+    config.beside("not-a-ledger.db").write_text("something else altogether, and long enough to be looked at " * 40)
+    ended = await weighbridge("doctor", env={"WEIGHBRIDGE_LEDGER__PATH": path})
+    assert ended.code == 1
+    assert "FAIL  ledger: " in ended.out
+
+
+async def test_a_port_that_another_server_has_is_broken(config: ConfigFile, listening, weighbridge) -> None:
+    port = (await listening({})).rpartition(":")[2]
+    ended = await weighbridge("doctor", env={"WEIGHBRIDGE_SERVER__PORT": port})
+    assert ended.code == 1
+    assert f"FAIL  port: 127.0.0.1:{port} cannot be had: Address already in use; set server.port" in ended.out
+
+
+async def test_a_port_that_we_serve_is_fine_and_the_ledger_shared(config: ConfigFile, serve, weighbridge) -> None:
+    gateway = await serve()
+    port = gateway.base_url.removesuffix("/v1").rpartition(":")[2]
+    ended = await weighbridge("doctor", env={"WEIGHBRIDGE_SERVER__PORT": port})
+    assert ended.code == 0, ended.out
+    assert f"port: {port} is served by a running Weighbridge" in ended.out
+    assert "ledger: ledger.db can be written" in ended.out
+    await gateway.end()

@@ -1,0 +1,116 @@
+"""`weighbridge serve`: it announces itself, answers, drains, and says in a sentence why it cannot start."""
+
+import asyncio
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from commanding import ConfigFile
+
+
+async def asked(base_url: str, text: str = "hello", **headers: str) -> Any:
+    body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
+    request = urllib.request.Request(
+        f"{base_url}/chat/completions", body, {"content-type": "application/json", **headers}
+    )
+    return await asyncio.to_thread(urllib.request.urlopen, request, timeout=30)
+
+
+async def test_it_says_where_it_is_and_answers_there(config: ConfigFile, serve) -> None:
+    gateway = await serve()
+    assert gateway.line.startswith("Weighbridge is ready: http://127.0.0.1:")
+    assert "routes: auto; ledger: ledger.db" in gateway.line
+    answer = await asked(gateway.base_url)
+    assert answer.headers["x-weighbridge-upstream"] == "small"
+    assert answer.headers["server"] is None
+    ended = await gateway.end()
+    assert (ended.code, ended.out) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_ends_in_good_order_when_told(number: signal.Signals, config: ConfigFile, serve) -> None:
+    gateway = await serve()
+    ended = await gateway.end(number)
+    assert (ended.code, ended.err) == (0, "")
+
+
+async def test_several_workers_share_the_port(config: ConfigFile, serve) -> None:
+    gateway = await serve("--workers", "2")
+    for _ in range(8):
+        assert (await asked(gateway.base_url)).status == 200
+    ended = await gateway.end()
+    assert (ended.code, ended.err) == (0, "")
+
+
+async def test_options_go_over_the_file(config: ConfigFile, serve) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    gateway = await serve("--port", str(port), "--host", "localhost")
+    assert f"http://localhost:{port}/v1" in gateway.line
+    await gateway.end()
+
+
+async def test_a_taken_port_is_told(config: ConfigFile, weighbridge) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = await weighbridge("serve", "--port", str(port))
+    assert ended.code == 1
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in ended.err
+    assert "--port takes another" in ended.err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_ledger_that_cannot_be_opened_is_told(workers: str, config: ConfigFile, weighbridge) -> None:
+    ended = await weighbridge("serve", "--workers", workers, env={"WEIGHBRIDGE_LEDGER__PATH": "nowhere/at/all.db"})
+    assert ended.code == 1
+    assert "nowhere/at/all.db cannot be opened" in ended.err
+    assert ended.out == ""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_classifier_that_cannot_be_loaded_is_a_bad_config(
+    workers: str, config: ConfigFile, weighbridge
+) -> None:
+    config.change('use = "length"', 'use = "minilm"\nartefact = "nowhere"')
+    ended = await weighbridge("serve", "--workers", workers)
+    assert ended.code == 78
+    assert "config.toml:15: classifier: nowhere/manifest.json: is missing" in ended.err
+
+
+async def test_a_network_is_not_served_without_keys(config: ConfigFile, weighbridge) -> None:
+    ended = await weighbridge("serve", "--host", "0.0.0.0")  # noqa: S104
+    assert ended.code == 78
+    assert ended.err.startswith('--host: server.host = "0.0.0.0" lets others than this machine in')
+
+
+@pytest.mark.parametrize("keys", [None, "", " ,"])
+async def test_keys_that_are_not_there_are_no_keys(keys: str | None, config: ConfigFile, weighbridge) -> None:
+    config.change("port = 0", 'port = 0\napi_keys_env = "OUR_KEYS"')
+    ended = await weighbridge("serve", env={} if keys is None else {"OUR_KEYS": keys})
+    assert ended.code == 78
+    assert ended.err.startswith('config.toml:3: server.api_keys_env = "OUR_KEYS" is not set or empty: set OUR_KEYS')
+
+
+async def test_callers_need_a_key_where_keys_are_set(config: ConfigFile, serve) -> None:
+    gateway = await serve(env={"WEIGHBRIDGE_SERVER__API_KEYS_ENV": "OUR_KEYS", "OUR_KEYS": "first, second"})
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        await asked(gateway.base_url)
+    refused.value.close()
+    assert (await asked(gateway.base_url, authorization="Bearer second")).status == 200
+    await gateway.end()
+
+
+async def test_a_request_under_way_is_answered_before_the_end(config: ConfigFile, serve) -> None:
+    config.change('model = "sim-small"', 'model = "sim-small"\nttft_s = 1')
+    gateway = await serve()
+    answer = asyncio.create_task(asked(gateway.base_url))
+    metrics = gateway.base_url.removesuffix("/v1") + "/metrics"
+    while "weighbridge_in_flight 1.0" not in (await asyncio.to_thread(urllib.request.urlopen, metrics)).read().decode():
+        pass
+    ended = await gateway.end()
+    assert (await answer).status == 200
+    assert ended.code == 0
