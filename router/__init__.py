@@ -4,7 +4,7 @@
 
 def __getattr__(name: str) -> str:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import version  # noqa: PLC0415  # only when asked
 
         return version("weighbridge")
     raise AttributeError(f"module 'weighbridge' has no attribute {name!r}")

@@ -42,7 +42,7 @@ class ChatRequest:
 
     @property
     def wants_usage(self) -> bool:
-        """Did the client itself ask for a usage chunk at the end of its stream?"""
+        """Whether the client itself asked for a usage chunk at the end of its stream."""
         return bool((self.body.fields.get("stream_options") or {}).get("include_usage"))
 
     @property

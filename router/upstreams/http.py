@@ -278,7 +278,7 @@ def _refused(status: int, raw: bytes) -> Refused:
 
 
 def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | None]:
-    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's (a string) or FastAPI's (`detail`)."""
+    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's or FastAPI's."""
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:

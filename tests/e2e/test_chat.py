@@ -5,7 +5,7 @@ import json
 import httpx
 import openai
 import pytest
-from running import RunningGateway
+from running import RunningGateway, two_upstreams
 from scripted import SENTENCE, ScriptedUpstream, completion, respond
 
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
@@ -83,7 +83,7 @@ def test_usage_asked_for_by_the_client_arrives(gateway):
 def test_every_field_reaches_the_upstream_with_its_exact_value(gateway, local):
     raw = (
         b'{"model": "AUTO", "messages": [{"role": "user", "content": "hi", "x-own": [1.50]}], '
-        b'"seed": 123456789012345678901234567890, "temperature": 1.0, "top_k": 5, "thinking": {"type": "on"}, "user": null}'
+        b'"seed": 123456789012345678901234567890, "temperature": 1.0, "thinking": {"type": "on"}, "user": null}'
     )
     httpx.post(f"{gateway.url}/chat/completions", content=raw).raise_for_status()
     assert local.chats[0].body == raw.replace(b'"AUTO"', b'"small-1"')
@@ -154,8 +154,6 @@ def test_an_answer_without_usage_is_estimated_and_marked(gateway, local):
 
 
 def test_an_unknown_price_is_unknown_and_never_nothing(start, local, remote):
-    from running import two_upstreams
-
     config = two_upstreams(local.url, remote.url)
     for price in ("input_usd_per_mtok", "output_usd_per_mtok"):
         del config["upstreams"]["remote"][price]
@@ -208,10 +206,8 @@ def test_health_and_metrics(gateway):
     assert httpx.get(f"{gateway.root}/health/live").json() == {"status": "ok"}
     assert httpx.get(f"{gateway.root}/health/ready").json()["upstreams"] == {"local": True, "remote": True}
     text = httpx.get(f"{gateway.root}/metrics").text
-    assert (
-        'weighbridge_requests_total{end_reason="ok",location="local",reason="below_threshold",route="auto",upstream="local"} 1.0'
-        in text
-    )
+    labels = 'end_reason="ok",location="local",reason="below_threshold",route="auto",upstream="local"'
+    assert f"weighbridge_requests_total{{{labels}}} 1.0" in text
 
 
 def test_not_ready_without_any_upstream(start):

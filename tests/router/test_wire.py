@@ -65,9 +65,10 @@ def test_a_string_full_of_brackets_and_commas_is_one_value():
 @given(raw=st.binary(max_size=60) | st.text(max_size=60).map(lambda t: t.encode("utf-8", "replace")))
 def test_no_bytes_at_all_raise_anything_else(raw):
     try:
-        assert isinstance(parse(raw).fields, dict)
-    except BadRequest as error:
-        assert error.message
+        fields = parse(raw).fields
+    except BadRequest:
+        return
+    assert isinstance(fields, dict)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from weighbridge.ledger.base import Closing, Entry, Ledger, Line, Opening, Reservation, Settlement, line_of
+from weighbridge.ledger.base import Closing, Entry, Ledger, Opening, Reservation, Settlement
 from weighbridge.ledger.sqlite import SQLite
 from weighbridge.reports.report import Dimension, Report, report
 
@@ -79,10 +79,6 @@ def entry(**changes: Any) -> Entry:
     return made(Entry, changes)
 
 
-def line(**changes: Any) -> Line:
-    return line_of(entry(**changes))
-
-
 async def record(ledger: Ledger, **changes: Any) -> None:
     """A whole request of one attempt, from its reservation to its closing."""
     await ledger.reserve(opening(**changes), reservation(**changes))
@@ -103,7 +99,7 @@ class Written(SQLite):
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         return iter(self.given)
 
-    lines = Ledger.lines
+    heaps = Ledger.heaps
 
 
 def of(*entries: Entry, by: Dimension | None = None) -> Report:

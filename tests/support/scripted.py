@@ -32,7 +32,7 @@ Behaviour = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
 
 
 class ScriptedUpstream:
-    """Start it with `with`. `then(...)` queues behaviours, one for each request; `always(...)` is used when none waits."""
+    """Start it with `with`. `then(...)` queues behaviours, one a request; `always(...)` is for when none waits."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -216,7 +216,7 @@ def stream(
 ) -> Behaviour:
     """A stream of one event a word.
 
-    cut_after: stop after that many events, by `how`: "close" (a broken chunked body), "reset", or "clean" (a proper end).
+    cut_after: stop after so many events, by `how`: "close" (a broken chunked body), "reset" or "clean" (a proper end).
     hold_after: send no more after that many events, and keep the connection. slices: write so many bytes at a time.
     """
 
@@ -274,8 +274,7 @@ def reset() -> Behaviour:
 
 
 async def _hold(seen: Seen) -> None:
-    while not seen.left.is_set():
-        await asyncio.sleep(0.01)
+    await asyncio.to_thread(seen.left.wait, 60)
 
 
 def _break(writer: asyncio.StreamWriter, how: str) -> None:
