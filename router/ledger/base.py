@@ -1,7 +1,7 @@
 """What the ledger keeps, and what a ledger can do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -133,28 +133,40 @@ class Entry:
     prompt: str | None
 
 
-class Line(NamedTuple):
-    """What a report reads of an entry: cheap to make by the million. created_us: microseconds since 1970, UTC."""
+Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]
+SCORE_SLOTS = 20  # equal slices of the score, 0..1
 
-    created_us: int
-    route: str | None
-    caller: str
-    reason: str
-    rule: str | None
-    score: float | None
-    threshold: float | None
-    task: str | None
+
+class Heap(NamedTuple):
+    """Requests of one day that are alike in all that a report tells apart, summed where they are stored.
+
+    name: their value of the dimension asked for; None where they have none, and for `day`.
+    day: days since 1970, UTC. slot: which slice of the score. Money is nano-USD.
+    known_costs, cost, baseline: over those whose cost, or baseline cost, is known.
+    compared, compared_cost, compared_baseline: over those of which both are known.
+    ttft_us, latency_us, output_tokens: one of each per request that ended well; -1 is unknown.
+    """
+
+    name: str | None
+    day: int
+    location: str | None
+    upstream: str | None
+    baseline_upstream: str | None
+    is_stream: bool
     status: Status
     end_reason: EndReason | None
-    upstream: str | None
-    location: str | None
-    is_stream: bool
-    output_tokens: int | None
-    cost_nano_usd: int | None
-    baseline_upstream: str | None
-    baseline_cost_nano_usd: int | None
-    ttft_s: float | None
-    latency_s: float | None
+    slot: int | None
+    threshold: float | None
+    requests: int
+    known_costs: int
+    cost: int
+    baseline: int
+    compared: int
+    compared_cost: int
+    compared_baseline: int
+    ttft_us: Sequence[int]
+    latency_us: Sequence[int]
+    output_tokens: Sequence[int]
 
 
 class CannotOpen(Exception):
@@ -170,9 +182,38 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
-def line_of(entry: Entry) -> Line:
-    """The part of an entry that reports read."""
-    return Line(microseconds(entry.created_at), *(getattr(entry, name) for name in Line._fields[1:]))
+def heap_of(entry: Entry, by: Dimension | None) -> Heap:
+    """One request as a heap of its own."""
+    cost, baseline = entry.cost_nano_usd, entry.baseline_cost_nano_usd
+    is_compared = cost is not None and baseline is not None
+    is_timed = entry.end_reason == "ok"
+    value = getattr(entry, by) if by and by != "day" else None
+    return Heap(
+        name=value,
+        day=(entry.created_at - EPOCH).days,
+        location=entry.location,
+        upstream=entry.upstream,
+        baseline_upstream=entry.baseline_upstream,
+        is_stream=entry.is_stream,
+        status=entry.status,
+        end_reason=entry.end_reason,
+        slot=None if entry.score is None else min(int(entry.score * SCORE_SLOTS), SCORE_SLOTS - 1),
+        threshold=entry.threshold,
+        requests=1,
+        known_costs=int(cost is not None),
+        cost=cost or 0,
+        baseline=baseline or 0,
+        compared=int(is_compared),
+        compared_cost=(cost or 0) if is_compared else 0,
+        compared_baseline=(baseline or 0) if is_compared else 0,
+        ttft_us=[_us(entry.ttft_s)] if is_timed else [],
+        latency_us=[_us(entry.latency_s)] if is_timed else [],
+        output_tokens=[-1 if entry.output_tokens is None else entry.output_tokens] if is_timed else [],
+    )
+
+
+def _us(seconds: float | None) -> int:
+    return -1 if seconds is None else round(seconds * 1_000_000)
 
 
 class Ledger(BaseModel, ABC):
@@ -218,9 +259,11 @@ class Ledger(BaseModel, ABC):
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         """The requests of a span of time, oldest first. Works without aopen, beside a running gateway."""
 
-    def lines(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Line]:
-        """The same, as reports read it. A store that can fetch only these columns does."""
-        return map(line_of, self.entries(since, until))
+    def heaps(
+        self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Heap]:
+        """The same, as reports read it. A store that can sum does: a million entries are then a few hundred heaps."""
+        return (heap_of(entry, by) for entry in self.entries(since, until))
 
     @abstractmethod
     async def is_writable(self) -> bool:

@@ -126,7 +126,7 @@ def _labelled(count: int) -> list[int]:
 
 def _round_up(highest: int) -> int:
     """The top of the scale: a round amount, of which half is one too."""
-    unit = 10 ** (len(str(highest)) - 1)
+    unit = int(10 ** (len(str(highest)) - 1))
     return next(unit * step for step in (1, 2, 4, 6, 8, 10) if unit * step >= highest)
 
 

@@ -52,19 +52,23 @@ def _spread(tally: Tally, location: str) -> Spread:
     times = tally.times.get(location)
     if times is None:
         return Spread(None, None, None)
-    first, whole = sorted(times.ttft_s), sorted(times.latency_s)
+    first, whole = ([us / 1e6 for us in sorted(seen)] for seen in (times.ttft_us, times.latency_us))
     return Spread(quantile(first, 0.5), quantile(whole, 0.5), quantile(whole, 0.95))
 
 
 def _saved(tally: Tally, paces: dict[str, Pace]) -> tuple[float | None, str]:
-    if not tally.kept_home:
+    if not any(kept.answers for kept in tally.kept.values()):
         return None, "no local answer to compare"
     known = {name: pace for name, seen in paces.items() if (pace := _pace(seen))}
-    comparable = [(known[name], tokens, taken_s) for name, tokens, taken_s in tally.kept_home if name in known]
-    if not comparable:
+    comparable = [(*known[name], kept) for name, kept in tally.kept.items() if name in known]
+    answers = sum(kept.answers for _, _, kept in comparable)
+    if not answers:
         return None, f"fewer than {ENOUGH} answers of the baseline upstream to estimate from"
-    saved_s = sum(start_s + tokens * per_token_s - taken_s for (start_s, per_token_s), tokens, taken_s in comparable)
-    return saved_s, f"estimated for {len(comparable):,} local answers from the baseline's observed pace"
+    saved_s = sum(
+        start_s * kept.answers + per_token_s * kept.output_tokens - kept.latency_us / 1e6
+        for start_s, per_token_s, kept in comparable
+    )
+    return saved_s, f"estimated for {answers:,} local answers from the baseline's observed pace"
 
 
 def _pace(seen: Pace) -> tuple[float, float] | None:

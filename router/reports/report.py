@@ -2,19 +2,18 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal, get_args
+from typing import get_args
 
-from weighbridge.ledger.base import EPOCH, Ledger, Line
+from weighbridge.ledger.base import EPOCH, SCORE_SLOTS, Dimension, Ledger
 from weighbridge.reports.latency import Latency, latency
 from weighbridge.reports.savings import Savings, savings
-from weighbridge.reports.tally import BINS, Tally
+from weighbridge.reports.tally import Tally
 
-Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 
-_DAY_US = 86_400_000_000
 _SPAN = re.compile(r"(\d{1,6})\s*([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -79,26 +78,18 @@ def report(
     """Read the ledger once, and say what it holds. Sums are exact: they are the ledger's, to the nano-dollar."""
     now = now or datetime.now(UTC)
     begin, end = (parse_since(moment, now) if isinstance(moment, str) else moment for moment in (since, until))
-    tallies: defaultdict[tuple[str | None, int], Tally] = defaultdict(Tally)
-    place = _place(by)
-    for line in ledger.lines(begin, end):
-        value = line[place] if place is not None else None
-        tallies[None if value is None else str(value), line.created_us // _DAY_US].add(line)
-    days, groups = defaultdict[int, Tally](Tally), defaultdict[str | None, Tally](Tally)
-    whole = Tally()
-    for (name, day), tally in tallies.items():
-        days[day].merge(tally)
-        groups[name].merge(tally)
-        whole.merge(tally)
-    named: list[tuple[str | None, Tally]] = list(groups.items())
-    if by == "day":
-        named = [(_date(day).isoformat(), tally) for day, tally in days.items()]
+    days, groups, whole = defaultdict[int, Tally](Tally), defaultdict[str | None, Tally](Tally), Tally()
+    for heap in ledger.heaps(by, begin, end):
+        whole.add(heap)
+        days[heap.day].add_sums(heap)
+        if by:
+            groups[_date(heap.day).isoformat() if by == "day" else heap.name].add(heap)
     return Report(
         since=begin,
         until=end,
         total=_figures(whole, whole),
         by=by,
-        groups=tuple(Group(name, _figures(tally, whole)) for name, tally in _in_order(by, named)) if by else (),
+        groups=tuple(Group(name, _figures(tally, whole)) for name, tally in _in_order(by, groups)),
         days=tuple(_day(day, days[day]) for day in sorted(days)),
         scores=_scores(whole),
     )
@@ -118,11 +109,6 @@ def parse_since(text: str, now: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _place(by: Dimension | None) -> int | None:
-    """Where in a line the dimension's value stands; the day is in the key of every tally as it is."""
-    return None if by in (None, "day") else Line._fields.index(str(by))
-
-
 def _date(day: int) -> date:
     return (EPOCH + timedelta(days=day)).date()
 
@@ -131,11 +117,11 @@ def _day(day: int, tally: Tally) -> Day:
     return Day(_date(day), tally.requests, tally.compared_cost, tally.compared_baseline)
 
 
-def _in_order(by: Dimension | None, named: list[tuple[str | None, Tally]]) -> list[tuple[str | None, Tally]]:
+def _in_order(by: Dimension | None, groups: Mapping[str | None, Tally]) -> list[tuple[str | None, Tally]]:
     """Days as they came, everything else the largest first."""
     if by == "day":
-        return sorted(named, key=lambda pair: pair[0] or "")
-    return sorted(named, key=lambda pair: (-pair[1].requests, pair[0] or ""))
+        return sorted(groups.items(), key=lambda pair: pair[0] or "")
+    return sorted(groups.items(), key=lambda pair: (-pair[1].requests, pair[0] or ""))
 
 
 def _figures(tally: Tally, whole: Tally) -> Figures:
@@ -144,7 +130,7 @@ def _figures(tally: Tally, whole: Tally) -> Figures:
 
 
 def _scores(tally: Tally) -> Scores | None:
-    if not tally.scores:
+    if not tally.slots:
         return None
     most = tally.thresholds.most_common(1)
-    return Scores(tuple(tally.scores[slot] for slot in range(BINS)), most[0][0] if most else None)
+    return Scores(tuple(tally.slots[slot] for slot in range(SCORE_SLOTS)), most[0][0] if most else None)

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from bookkeeping import NOON, closing, entry, line, opening, record, reservation, settlement
+from bookkeeping import NOON, closing, entry, opening, record, reservation, settlement
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Ledger
+from weighbridge.ledger.base import Dimension, Ledger
 from weighbridge.plugins import build, implementations
 
 SHELF = "weighbridge.ledger"
@@ -107,10 +108,30 @@ async def test_entries_are_those_of_the_span_oldest_first(ledger: Ledger) -> Non
     assert [e.request_id for e in ledger.entries(since, until)] == ["r2", "r3"]
 
 
-async def test_lines_say_the_same_as_entries(ledger: Ledger) -> None:
-    await record(ledger, cost_nano_usd=None, rule="r")
-    assert list(ledger.lines()) == [line(cost_nano_usd=None, rule="r")]
-    assert list(ledger.lines(until=NOON)) == []
+@pytest.mark.parametrize("by", [None, *get_args(Dimension)])
+async def test_heaps_add_up_to_the_entries(ledger: Ledger, by: Dimension | None) -> None:
+    """Whatever the store sums by itself, it says what one heap per entry says."""
+    for i in range(24):
+        changes = {
+            "score": None if i % 5 == 0 else i / 24,
+            "cost_nano_usd": None if i % 7 == 0 else 10**12 + i,
+            "baseline_cost_nano_usd": None if i % 11 == 0 else i,
+            "end_reason": "timeout" if i % 6 == 0 else "ok",
+            "ttft_s": None if i % 4 == 0 else 0.1,
+            "rule": "r" if i % 3 else None,
+            "created_at": NOON + timedelta(hours=i % 2 * 24),
+        }
+        await record(ledger, request_id=f"{i}", **changes)
+    until = NOON + timedelta(days=9)
+    summed = [heap._asdict() for heap in ledger.heaps(by, NOON, until)]
+    apart = [heap._asdict() for heap in Ledger.heaps(ledger, by, NOON, until)]
+    for name in ("requests", "known_costs", "cost", "baseline", "compared", "compared_cost", "compared_baseline"):
+        assert sum(h[name] for h in summed) == sum(h[name] for h in apart), name
+    for name in ("ttft_us", "latency_us", "output_tokens"):
+        assert sorted(n for h in summed for n in h[name]) == sorted(n for h in apart for n in h[name]), name
+    keys = ("name", "day", "location", "upstream", "is_stream", "status", "end_reason", "slot", "threshold")
+    assert {tuple(h[k] for k in keys) for h in summed} == {tuple(h[k] for k in keys) for h in apart}
+    assert list(ledger.heaps(by, until)) == []
 
 
 async def test_a_prompt_is_kept_only_when_asked_for(ledger: Ledger) -> None:
