@@ -44,10 +44,7 @@ BROAD_EXCEPTS = {
     "weighbridge.classifiers.batched": "whatever a classifier raises, the request goes on without a score",
     "weighbridge.classifiers.minilm": "onnxruntime and tokenizers have no public base of their exceptions",
 }
-UNTESTED = {
-    "router/upstreams/openai.py": "tests/e2e drives it, byte by byte, with a scripted server",
-    "router/upstreams/http.py": "the same: every kind of failure is in tests/e2e/test_failures.py",
-}
+UNTESTED: dict[str, str] = {}
 
 
 @cache
