@@ -2,13 +2,13 @@
 
 import asyncio
 import ipaddress
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
 LOOK_S = 1.0  # a server on this machine answers at once, or is not there
 _MANY_BYTES = 1 << 22
@@ -87,7 +87,7 @@ async def _look(session: aiohttp.ClientSession, place: Place) -> Server | None:
         async with session.get(place.base_url + path, allow_redirects=False) as answer:
             if answer.status != 200:
                 return None
-            listed = json.loads(await _read(answer))
+            listed = orjson.loads(await _read(answer))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return None
     models = listed.get("models" if place.use == "ollama" else "data") if isinstance(listed, dict) else None

@@ -1,5 +1,6 @@
 """`weighbridge serve`: bind, load, announce, answer until told to stop."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from weighbridge.app import Application, create_app
 from weighbridge.cli import ports
 from weighbridge.config import Config, ConfigError, load, require_keys
+from weighbridge.ledger.base import Ledger
 from weighbridge.telemetry import configure_logging
 
 KEEP_ALIVE_S = 75  # longer than the idle time of the usual clients, so that they close first
@@ -26,7 +28,7 @@ _START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
 
 
 def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool:
-    """Serve until a signal comes; False when the gateway could not start. Raises ConfigError."""
+    """Serve until a signal comes; False when the gateway could not start. Raises ConfigError and CannotOpen."""
     _use(path, host, port)
     try:
         config = _config()
@@ -38,10 +40,17 @@ def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool
         app = create_app(config)
         listener = _bound(config)
         return listener is not None and _serve(app, config, listener)
+    # What is wrong with these is better said once, and not by every worker.
     if config.needs_classifier:
-        config.make_classifier()  # what is wrong with it is better said once, and not by every worker
+        config.make_classifier()
+    asyncio.run(_open_once(config.ledger))
     listener = _bound(config)
     return listener is not None and _supervise(config, listener, workers)
+
+
+async def _open_once(ledger: Ledger) -> None:
+    await ledger.aopen()
+    await ledger.aclose()
 
 
 def worker() -> Application:

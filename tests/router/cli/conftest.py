@@ -1,4 +1,4 @@
-"""The command as a real process, a config that needs no model, and small servers on loopback."""
+"""The command, in this process and as one of its own; a config that needs no model; small servers on loopback."""
 
 import asyncio
 import os
@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from commanding import CONFIG, THRESHOLD, ConfigFile
+from typer.testing import CliRunner
+
+from weighbridge.cli.commands import app
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,25 @@ def config(tmp_path: Path) -> ConfigFile:
 
 
 @pytest.fixture
-def weighbridge(tmp_path: Path) -> Weighbridge:
-    """Run the command in a folder of its own, to its end."""
+def weighbridge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Weighbridge:
+    """Run the command in this process, in a folder of its own."""
+    for name in os.environ.keys() - _environment({}).keys():
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.chdir(tmp_path)
+
+    async def run(*arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ended:
+        # In a thread: the command has an event loop of its own, beside the one of the test's servers.
+        done = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=dict(env or {}), input=stdin)
+        assert done.exception is None or isinstance(done.exception, SystemExit), repr(done.exception)
+        return Ended(done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def weighbridge_process(tmp_path: Path) -> Weighbridge:
+    """Run the command as a user does, to its end."""
 
     async def run(*arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ended:
         process = await asyncio.create_subprocess_exec(

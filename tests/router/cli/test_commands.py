@@ -14,18 +14,18 @@ from weighbridge.cli.commands import app
 VERBS = ["init", "serve", "demo", "route", "report", "models", "validate", "doctor", "version"]
 
 
-async def test_the_help_lists_every_verb(weighbridge) -> None:
-    ended = await weighbridge("--help")
+async def test_the_help_lists_every_verb(weighbridge_process) -> None:
+    ended = await weighbridge_process("--help")
     assert ended.code == 0
     assert re.findall(r"^  ([a-z]+) +[A-Z]", ended.out, re.MULTILINE) == VERBS
-    assert "..." not in ended.out, "a verb's first sentence is too long for one line"
+    assert "..." not in ended.out.partition("Commands:")[2], "a verb's first sentence is too long for one line"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_every_verb_explains_itself(verb: str, weighbridge) -> None:
     ended = await weighbridge(verb, "-h")
     assert ended.code == 0
-    assert ended.out.startswith(f"Usage: weighbridge {verb}")
+    assert f" {verb} [OPTIONS]" in ended.out
 
 
 def test_every_verb_and_option_has_a_help_text() -> None:
@@ -40,8 +40,8 @@ async def test_every_reading_verb_takes_json(verb: str, weighbridge) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
-async def test_the_version_is_told(arguments: list[str], weighbridge) -> None:
-    ended = await weighbridge(*arguments)
+async def test_the_version_is_told(arguments: list[str], weighbridge_process) -> None:
+    ended = await weighbridge_process(*arguments)
     assert (ended.code, ended.err) == (0, "")
     assert re.fullmatch(r"weighbridge \d+\.\d+\.\d+\S*\n", ended.out)
 
@@ -63,17 +63,17 @@ async def test_the_version_is_told(arguments: list[str], weighbridge) -> None:
 async def test_a_usage_error_ends_with_2(arguments: list[str], config: ConfigFile, weighbridge) -> None:
     ended = await weighbridge(*arguments)
     assert ended.code == 2
-    assert "Usage: weighbridge" in ended.err
+    assert ended.err.startswith("Usage: ")
 
 
 @pytest.mark.parametrize("verb", ["serve", "validate", "models", "report", "route"])
-async def test_a_missing_config_ends_with_78_and_a_remedy(verb: str, weighbridge) -> None:
-    ended = await weighbridge(verb, *(["hello"] if verb == "route" else []))
+async def test_a_missing_config_ends_with_78_and_a_remedy(verb: str, weighbridge_process) -> None:
+    ended = await weighbridge_process(verb, *(["hello"] if verb == "route" else []))
     assert ended.code == 78
     assert "config.toml: there is no such file; run `weighbridge init` to write one" in ended.err
 
 
-@pytest.mark.parametrize("verb", ["serve", "validate", "models", "report", "route"])
+@pytest.mark.parametrize("verb", ["validate", "models", "report", "route"])
 async def test_a_bad_config_ends_with_78_and_all_its_mistakes(verb: str, config: ConfigFile, weighbridge) -> None:
     config.change("port = 0", "prot = 0")
     config.change("threshold = 0", "threshold = 4")
@@ -81,7 +81,7 @@ async def test_a_bad_config_ends_with_78_and_all_its_mistakes(verb: str, config:
     assert ended.code == 78
     first, second = ended.err.splitlines()
     assert first.startswith("config.toml:2: server.prot = 0 is not a known key; did you mean port")
-    assert second.startswith("config.toml:20: routes.auto.policy.threshold = 4.")
+    assert second.startswith("config.toml:22: routes.auto.policy.threshold = 4.")
     assert second.endswith("must be at most 1")
 
 

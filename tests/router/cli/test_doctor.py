@@ -64,7 +64,8 @@ async def test_a_price_that_is_not_known_is_a_warning(config: ConfigFile, weighb
 
 
 async def test_every_mistake_of_the_config_is_a_finding(config: ConfigFile, weighbridge) -> None:
-    config.change("port = 0", "prot = 0").replace('"length"', '"lenght"')
+    config.change("port = 0", "prot = 0")
+    config.change('"length"', '"lenght"')
     ended = await weighbridge("doctor", "--json")
     assert ended.code == 1
     found = [f["detail"] for f in json.loads(ended.out)["findings"] if f["status"] == "fail"]

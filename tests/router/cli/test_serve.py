@@ -14,7 +14,7 @@ from commanding import ConfigFile
 
 async def asked(base_url: str, text: str = "hello", **headers: str) -> Any:
     body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]}).encode()
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310
         f"{base_url}/chat/completions", body, {"content-type": "application/json", **headers}
     )
     return await asyncio.to_thread(urllib.request.urlopen, request, timeout=30)
@@ -54,18 +54,20 @@ async def test_options_go_over_the_file(config: ConfigFile, serve) -> None:
     await gateway.end()
 
 
-async def test_a_taken_port_is_told(config: ConfigFile, weighbridge) -> None:
+async def test_a_taken_port_is_told(config: ConfigFile, weighbridge_process) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = await weighbridge("serve", "--port", str(port))
+        ended = await weighbridge_process("serve", "--port", str(port))
     assert ended.code == 1
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in ended.err
     assert "--port takes another" in ended.err
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_ledger_that_cannot_be_opened_is_told(workers: str, config: ConfigFile, weighbridge) -> None:
-    ended = await weighbridge("serve", "--workers", workers, env={"WEIGHBRIDGE_LEDGER__PATH": "nowhere/at/all.db"})
+async def test_a_ledger_that_cannot_be_opened_is_told(workers: str, config: ConfigFile, weighbridge_process) -> None:
+    ended = await weighbridge_process(
+        "serve", "--workers", workers, env={"WEIGHBRIDGE_LEDGER__PATH": "nowhere/at/all.db"}
+    )
     assert ended.code == 1
     assert "nowhere/at/all.db cannot be opened" in ended.err
     assert ended.out == ""
@@ -73,24 +75,24 @@ async def test_a_ledger_that_cannot_be_opened_is_told(workers: str, config: Conf
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_classifier_that_cannot_be_loaded_is_a_bad_config(
-    workers: str, config: ConfigFile, weighbridge
+    workers: str, config: ConfigFile, weighbridge_process
 ) -> None:
     config.change('use = "length"', 'use = "minilm"\nartefact = "nowhere"')
-    ended = await weighbridge("serve", "--workers", workers)
+    ended = await weighbridge_process("serve", "--workers", workers)
     assert ended.code == 78
-    assert "config.toml:15: classifier: nowhere/manifest.json: is missing" in ended.err
+    assert "config.toml:17: classifier: nowhere/manifest.json: is missing" in ended.err
 
 
-async def test_a_network_is_not_served_without_keys(config: ConfigFile, weighbridge) -> None:
-    ended = await weighbridge("serve", "--host", "0.0.0.0")  # noqa: S104
+async def test_a_network_is_not_served_without_keys(config: ConfigFile, weighbridge_process) -> None:
+    ended = await weighbridge_process("serve", "--host", "0.0.0.0")  # noqa: S104
     assert ended.code == 78
     assert ended.err.startswith('--host: server.host = "0.0.0.0" lets others than this machine in')
 
 
 @pytest.mark.parametrize("keys", [None, "", " ,"])
-async def test_keys_that_are_not_there_are_no_keys(keys: str | None, config: ConfigFile, weighbridge) -> None:
+async def test_keys_that_are_not_there_are_no_keys(keys: str | None, config: ConfigFile, weighbridge_process) -> None:
     config.change("port = 0", 'port = 0\napi_keys_env = "OUR_KEYS"')
-    ended = await weighbridge("serve", env={} if keys is None else {"OUR_KEYS": keys})
+    ended = await weighbridge_process("serve", env={} if keys is None else {"OUR_KEYS": keys})
     assert ended.code == 78
     assert ended.err.startswith('config.toml:3: server.api_keys_env = "OUR_KEYS" is not set or empty: set OUR_KEYS')
 
