@@ -29,11 +29,11 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 
 def _update(table: str, columns: Sequence[str], key: int) -> str:
-    """Set all columns but the first few, which are the key. Takes the row as it is: its values are bound by number."""
-    numbered = [f"{column} = ?{number}" for number, column in enumerate(columns, start=1)]
+    """Set all columns but the first few, which are the key and are bound last."""
+    changes = ", ".join(f"{column} = ?" for column in columns[key:])
     # No row leaves `settled`, `released` or `unknown`: the first word about it is the last.
-    where = " AND ".join([*numbered[:key], "status IN ('reserved', 'sent')"])
-    return f"UPDATE {table} SET {', '.join(numbered[key:])} WHERE {where}"  # noqa: S608  # our own names
+    where = " AND ".join([*(f"{column} = ?" for column in columns[:key]), "status IN ('reserved', 'sent')"])
+    return f"UPDATE {table} SET {changes} WHERE {where}"  # noqa: S608  # our own names
 
 
 _OPEN = _insert("requests", (*Opening._fields, "process"))
@@ -146,11 +146,11 @@ class Writer:
         try:
             many(_OPEN, [self._opened(r.opening) for r in records if r.opening])
             many(_RESERVE, [_reserved(r.reservation) for r in records if r.reservation])
-            settled = {(s.request_id, s.attempt_no): s for r in records if (s := r.settlement)}
+            settled = {s[:2]: (*s[2:], *s[:2]) for r in records if (s := r.settlement)}
             if marks:
                 many(_SENT, [mark for mark in marks if mark not in settled])
             many(_SETTLE, settled.values())
-            many(_CLOSE, [r.closing for r in records if r.closing])
+            many(_CLOSE, [(*c[1:], c[0]) for r in records if (c := r.closing)])
             outcomes: list[object] = [self._said(r) if r.feedback or r.is_probe else None for r in records]
             execute("COMMIT")
         except BaseException:
