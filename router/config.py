@@ -98,7 +98,8 @@ class Config(_Table):
     def make_classifier(self) -> Classifier:
         """Load it: it may take a moment and some memory. ConfigError when it cannot be loaded."""
         try:
-            return plugins.build("weighbridge.classifiers", self.classifier.use, self.classifier.options, Classifier)
+            use, options = self.classifier.use, self.classifier.options
+            return plugins.build("weighbridge.classifiers", use, options, Classifier)  # type: ignore[type-abstract]
         except (ValueError, OSError, RuntimeError, ImportError) as error:
             raise ConfigError([f"{_place(self.path, ('classifier',))}: classifier: {error}"]) from error
 
@@ -183,7 +184,7 @@ class _Reader:
         classifier = self.classifier()
         routes = self.routes()
         rules = self.rules()
-        ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")
+        ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")  # type: ignore[type-abstract]
         self.check_whole(server, routes)
         sentences = misplaced + self.problems.sentences
         if sentences or not (server and ledger and classifier):
@@ -203,7 +204,7 @@ class _Reader:
     def upstreams(self) -> dict[str, Upstream]:
         found: dict[str, Upstream] = {}
         for name in self.names(("upstreams",), _UPSTREAM_NAME):
-            upstream = self.shelf(("upstreams", name), "weighbridge.upstreams", Upstream)
+            upstream = self.shelf(("upstreams", name), "weighbridge.upstreams", Upstream)  # type: ignore[type-abstract]
             if upstream:
                 found[name] = upstream
         return found
@@ -214,7 +215,7 @@ class _Reader:
         ours = {key: options.pop(key) for key in _Assessing.model_fields if key in options}
         gateway = self.make(("classifier",), _Assessing, ours)
         try:
-            cls = plugins.find("weighbridge.classifiers", use, Classifier)
+            cls = plugins.find("weighbridge.classifiers", use, Classifier)  # type: ignore[type-abstract]
         except plugins.UnknownPlugin as error:
             self.problems.add(("classifier", "use"), use, str(error))
             return None
@@ -233,7 +234,7 @@ class _Reader:
             for key in ("small", "large", "baseline"):
                 self.check_upstream((*at, key), table.get(key))
             table.setdefault("baseline", table.get("large", ""))
-            policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")
+            policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")  # type: ignore[type-abstract]
             pair = self.make(at, _Pair, {**table, "policy": {}})
             if policy and pair:
                 found[name.lower()] = Route(small=pair.small, large=pair.large, baseline=pair.baseline, policy=policy)

@@ -49,8 +49,9 @@ def _put(data: Any, parts: list[str], value: object) -> Key:
         raise Misplaced("names no key: write WEIGHBRIDGE_SECTION__KEY")
     key: list[str | int] = []
     for part in parts[:-1]:
-        key.append(_actual(data, part))
-        data = data[key[-1]] if isinstance(data, list) else data.setdefault(key[-1], {})
+        name = _actual(data, part)
+        key.append(name)
+        data = data.setdefault(name, {}) if isinstance(data, dict) else data[name]
     key.append(_actual(data, parts[-1]))
     data[key[-1]] = value
     return tuple(key)

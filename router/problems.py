@@ -163,7 +163,7 @@ def _sentence(error: ErrorDetails, key: Key, cls: type[BaseModel]) -> str:
     if kind in _NUMBER_ENDS:
         return f"must be {_NUMBER_ENDS[kind].format_map({name: f'{end:g}' for name, end in context.items()})}"
     if kind == "literal_error":
-        return "must be " + context["expected"].replace("'", '"')
+        return "must be " + str(context["expected"]).replace("'", '"')
     if kind == "string_too_short":
         return "must not be empty"
     if kind == "string_type" and "usd" in name and isinstance(error["input"], int | float):

@@ -198,6 +198,6 @@ def version(as_json: Json = False) -> None:
     """Print the version."""
     import json
 
-    from weighbridge import __version__  # type: ignore[attr-defined]  # made on demand by __getattr__
+    from weighbridge import __version__
 
     typer.echo(json.dumps({"version": __version__}) if as_json else f"weighbridge {__version__}")

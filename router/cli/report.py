@@ -4,13 +4,12 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import cast
 
 import typer
 
 from weighbridge.config import load
 from weighbridge.reports.render import FORMATS, Format, render
-from weighbridge.reports.report import DIMENSIONS, Dimension, Report
+from weighbridge.reports.report import DIMENSIONS, Report
 from weighbridge.reports.report import report as made
 
 _PIPE_COLUMNS = 120
@@ -26,10 +25,10 @@ def run(  # noqa: PLR0913  # the verb's options, by name
         raise typer.BadParameter(f"{by!r} is not one of {', '.join(DIMENSIONS)}", param_hint="--by")
     config = load(path, os.environ)
     try:
-        found = made(config.ledger, since, until, cast("Dimension | None", by))
+        found = made(config.ledger, since, until, by)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--since / --until") from None
-    _show(found, cast("Format", form), output)
+    _show(found, form, output)
 
 
 def _show(found: Report, form: Format, output: Path | None) -> None:
