@@ -39,12 +39,13 @@ def _build(data: Path | None, found: Path, out: Path, cache: Path | None, thread
     print("measuring", flush=True)
     named, right = _tasks(head[0], inputs, rows)
     agreement, cosine = _agreement(head[0], found, encoder, inputs, rows)
+    length = _length(rows[for_fit])
     findings = card.Findings(
         lines=evaluate.table(
-            rows[rows.held_out], fit.scores(head[0], inputs[rows.held_out]), head[1]["balanced"].threshold
+            rows[rows.held_out], fit.scores(head[0], inputs[rows.held_out]), head[1]["balanced"].threshold, length
         ),
         thresholds=head[1],
-        length=_length(rows[for_fit]),
+        length=length,
         agreement=agreement,
         cosine=cosine,
         task_accuracy=right,

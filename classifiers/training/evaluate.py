@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from weighbridge.classifiers.length import score_of
+from weighbridge.classifiers.length import INTERCEPT, SLOPE, score_of
 from weighbridge.classifiers.training.dataset import OWN, Rows
 from weighbridge.classifiers.training.measure import Floats, Interval, apgr, auroc, bootstrap, ece
 
@@ -33,20 +33,23 @@ class Line:
         return asdict(self)
 
 
-def table(rows: Rows, score: Floats, threshold: float) -> list[Line]:
-    """The lines of every dataset; ours is measured against the levels that we gave."""
+def table(rows: Rows, score: Floats, threshold: float, length: tuple[float, float] = (SLOPE, INTERCEPT)) -> list[Line]:
+    """The lines of every dataset; ours is measured against the levels that we gave.
+
+    length: slope and intercept of the length baseline.
+    """
+    longer = np.array([score_of(len(prompt), *length) for prompt in rows.prompt])
     lines = []
     for name in sorted(set(rows.dataset.tolist()), key=lambda n: (n == OWN, n)):
         here = rows.dataset == name
-        lines += _lines(name, rows[here], score[here], threshold)
+        lines += _lines(name, rows[here], {HEAD: score[here], LENGTH: longer[here]}, threshold)
     return lines
 
 
-def _lines(name: str, rows: Rows, score: Floats, threshold: float) -> list[Line]:
+def _lines(name: str, rows: Rows, learned: dict[str, Floats], threshold: float) -> list[Line]:
+    score = learned[HEAD]
     share = float((score >= threshold).mean())
-    length = np.array([score_of(len(prompt)) for prompt in rows.prompt])
-    chance = np.random.default_rng(0).random(len(score))
-    measured = {HEAD: score, LENGTH: length, RANDOM: chance}
+    measured = {**learned, RANDOM: np.random.default_rng(0).random(len(score))}
     lines = [_line(name, which, rows, values, share) for which, values in measured.items()]
     for which, constant, values in ((SMALL, 0.0, rows.small), (LARGE, 1.0, rows.large)):
         honesty = bootstrap(ece, np.full(len(score), constant), rows.shortfall)
