@@ -4,23 +4,22 @@ import asyncio
 import json
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-import aiohttp
 import orjson
 from pydantic import Field, field_validator
-from yarl import URL
 
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Limits, Upstream
+from weighbridge.upstreams.link import Broken, Client, Link, NoConnection
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_ERROR_BYTES = 64 << 10
-MAX_HEADER_BYTES = 32 << 10
 
 # What of an upstream's headers the client may see.
 _VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-after")
@@ -45,35 +44,25 @@ class HttpUpstream(Upstream):
         return url.rstrip("/")
 
     @cached_property
-    def _session(self) -> aiohttp.ClientSession:
-        """Made on first use, on the event loop that uses it. A private attribute of pydantic's costs more to read."""
+    def _client(self) -> Client:
+        """Made on first use. A private attribute of pydantic's costs more to read on every request."""
         key = os.environ.get(self.api_key_env, "") if self.api_key_env else ""
-        return aiohttp.ClientSession(
-            # No total here: an answer may be long. The Watchdog keeps the other three limits.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect_s),
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, keepalive_timeout=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                # A compressed answer can be a bomb, and would have to be unpacked to be accounted.
-                "accept-encoding": "identity",
-                "content-type": "application/json",
-                "user-agent": "weighbridge",
-                **({"authorization": f"Bearer {key}"} if key else {}),
-                **self.headers,
-            },
-            auto_decompress=False,
-            trust_env=False,  # a proxy from the environment would see private traffic
-            max_line_size=MAX_HEADER_BYTES,
-            max_field_size=MAX_HEADER_BYTES,
-            read_bufsize=MAX_HEADER_BYTES,
-        )
+        own = {
+            # A compressed answer can be a bomb, and would have to be unpacked to be accounted.
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "user-agent": "weighbridge",
+            **({"authorization": f"Bearer {key}"} if key else {}),
+        }
+        return Client(self.base_url, {**own, **self.headers}, self.limits.connect_s)
 
     async def aopen(self) -> None:
-        _ = self._session
+        _ = self._client
 
     async def aclose(self) -> None:
-        await self._session.close()
-        del self._session
+        self._client.close()
+        del self._client
+        await asyncio.sleep(0)  # the sockets are closed at the loop's next turn
 
     async def post(self, path: str, body: bytes, *, first_token_s: float | None) -> "Reply":
         """Send, and return once the headers of a good answer are here. Raises UpstreamError on everything else."""
@@ -87,17 +76,17 @@ class HttpUpstream(Upstream):
     async def _request(self, method: str, path: str, body: bytes | None, first_token_s: float | None) -> "Reply":
         watchdog = Watchdog(self.limits, first_token_s)
         try:
-            response = await self._session.request(method, _url(self.base_url + path), data=body, allow_redirects=False)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            link = await self._client.request(method, path, body or b"")
+        except OSError as error:
             watchdog.stop()
-            raise foreign(error) from error
+            raise _unanswered(error) from error
         except asyncio.CancelledError:
             watchdog.stop()
-            if watchdog.bitten and _uncancel():
+            if watchdog.has_bitten and _uncancel():
                 raise TimedOut("The upstream did not answer in time.") from None
             raise
-        reply = Reply(response, watchdog)
-        if response.status != 200:
+        reply = Reply(link, watchdog)
+        if link.status != 200:
             raise await _refusal(reply)
         return reply
 
@@ -105,28 +94,31 @@ class HttpUpstream(Upstream):
 class Reply:
     """An upstream's answer whose body is still to be read, under the watchdog's eyes."""
 
-    def __init__(self, response: aiohttp.ClientResponse, watchdog: "Watchdog") -> None:
-        self._response = response
+    def __init__(self, link: Link, watchdog: "Watchdog") -> None:
+        self._link = link
         self._watchdog = watchdog
-        watchdog.guard(response)
-        self.status = response.status
-        self.content_type = response.headers.get("content-type", "")
-        self.raw_headers = response.headers
+        watchdog.guard(link)
+        self.status = link.status
+        self.content_type = link.headers.get("content-type", "")
+        self.raw_headers = link.headers
 
     @property
     def headers(self) -> dict[str, str]:
         """Those that the client may see."""
-        return {n: v for name, v in self.raw_headers.items() if (n := name.lower()).startswith(_VISIBLE)}
+        return {name: value for name, value in self.raw_headers.items() if name.startswith(_VISIBLE)}
 
     async def chunk(self) -> bytes:
         """What has arrived, or nothing at the end of the body. Raises UpstreamError when that is not a proper end."""
-        self._watchdog.wait()
+        self._watchdog.is_waiting = True
         try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._why(error) from error
+            return await self._link.read()
+        except Broken as error:
+            if self._watchdog.has_bitten:
+                raise TimedOut("The upstream stopped sending.") from error
+            raise Failed("The upstream's connection broke.", code="upstream_cut") from error
         finally:
-            self._watchdog.rest()
+            # While the client is slow to take what we have, the upstream is not to blame.
+            self._watchdog.is_waiting = False
 
     async def body(self, most: int = MAX_ANSWER_BYTES) -> bytes:
         """The whole body; the connection is free afterwards."""
@@ -140,7 +132,12 @@ class Reply:
                     raise Failed("The upstream's answer is too large.", code="upstream_too_large")
         finally:
             self.close()
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    @property
+    def has_ended(self) -> bool:
+        """The whole body is here."""
+        return self._link.is_done
 
     def progress(self) -> None:
         """Content came: the idle limit starts again. Pings are not content."""
@@ -149,12 +146,7 @@ class Reply:
     def close(self) -> None:
         """Stop the upstream if it is still working; otherwise give its connection back."""
         self._watchdog.stop()
-        self._response.close() if not self._response.content.at_eof() else self._response.release()
-
-    def _why(self, error: Exception) -> UpstreamError:
-        if self._watchdog.bitten:
-            return TimedOut("The upstream stopped sending.")
-        return Failed("The upstream's connection broke.", code="upstream_cut")
+        self._link.close()
 
 
 class Watchdog:
@@ -166,24 +158,17 @@ class Watchdog:
     def __init__(self, limits: Limits, first_token_s: float | None) -> None:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._response: aiohttp.ClientResponse | None = None
+        self._link: Link | None = None
         self._idle_s = limits.idle_s
         now = self._loop.time()
         self._end = now + limits.total_s
         self._due = now + (first_token_s or limits.total_s)
-        self._waiting = True
-        self.bitten = False
+        self.is_waiting = True
+        self.has_bitten = False
         self._timer = self._loop.call_at(min(self._due, self._end), self._look)
 
-    def guard(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    def wait(self) -> None:
-        self._waiting = True
-
-    def rest(self) -> None:
-        # While the client is slow to take what we have, the upstream is not to blame.
-        self._waiting = False
+    def guard(self, link: Link) -> None:
+        self._link = link
 
     def progress(self) -> None:
         self._due = self._loop.time() + self._idle_s
@@ -193,22 +178,17 @@ class Watchdog:
 
     def _look(self) -> None:
         now = self._loop.time()
-        if not self._waiting:
+        if not self.is_waiting:
             self._due = max(self._due, now + min(1.0, self._idle_s))
         due = min(self._due, self._end)
         if now < due:
             self._timer = self._loop.call_at(due, self._look)
             return
-        self.bitten = True
-        if self._response is not None:
-            self._response.close()  # the read that waits for it fails now
+        self.has_bitten = True
+        if self._link is not None:
+            self._link.abort()  # the read that waits for it fails now
         elif self._task is not None:
             self._task.cancel()
-
-
-@lru_cache(maxsize=256)
-def _url(text: str) -> URL:
-    return URL(text)
 
 
 def parsed(body: bytes) -> Any:
@@ -219,16 +199,12 @@ def parsed(body: bytes) -> Any:
         raise Failed("The upstream's answer is not JSON.", code="upstream_malformed") from None
 
 
-def foreign(error: Exception) -> UpstreamError:
-    """A client library's exception in our words, without the address it names."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return Unreachable("The upstream did not accept the connection in time.")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return Failed("The upstream's TLS certificate is not valid.", code="upstream_tls")
-    if isinstance(error, aiohttp.ClientConnectorError):
+def _unanswered(error: OSError) -> UpstreamError:
+    """Why there is no answer, without the address that the error names."""
+    if isinstance(error, NoConnection):
         return Unreachable("The upstream cannot be reached.")
-    if isinstance(error, TimeoutError):
-        return TimedOut("The upstream did not answer in time.")
+    if isinstance(error, ssl.SSLError):
+        return Failed("The upstream's TLS certificate is not valid.", code="upstream_tls")
     return Failed("The upstream's connection broke before it answered.", code="upstream_cut")
 
 

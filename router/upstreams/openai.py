@@ -61,7 +61,7 @@ class EventStream(Stream):
         return self._splitter.flush()
 
     async def aclose(self) -> None:
-        if self._is_done:
+        if self._is_done and not self._reply.has_ended:
             # The end of the body is on its way; with it the connection can serve again.
             with suppress(TimeoutError, UpstreamError):
                 async with asyncio.timeout(1):
