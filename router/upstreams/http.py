@@ -165,24 +165,30 @@ class Watchdog:
         self._due = now + (first_token_s or limits.total_s)
         self.is_waiting = True
         self.has_bitten = False
-        self._timer = self._loop.call_at(min(self._due, self._end), self._look)
+        self._set()
 
     def guard(self, link: Link) -> None:
         self._link = link
 
     def progress(self) -> None:
         self._due = self._loop.time() + self._idle_s
+        if self._due < self._rings:  # the gap may be shorter than the first wait was; later the due time only grows
+            self._timer.cancel()
+            self._set()
 
     def stop(self) -> None:
         self._timer.cancel()
+
+    def _set(self) -> None:
+        self._rings = min(self._due, self._end)
+        self._timer = self._loop.call_at(self._rings, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
         if not self.is_waiting:
             self._due = max(self._due, now + min(1.0, self._idle_s))
-        due = min(self._due, self._end)
-        if now < due:
-            self._timer = self._loop.call_at(due, self._look)
+        if now < min(self._due, self._end):
+            self._set()
             return
         self.has_bitten = True
         if self._link is not None:

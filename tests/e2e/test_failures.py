@@ -150,7 +150,10 @@ def test_the_sdk_raises_on_a_cut_stream(gateway, local):
         list(client.chat.completions.create(model="auto", messages=ASK, stream=True))
 
 
-def test_a_stream_that_stalls_is_ended_with_an_error(gateway, local):
+def test_a_stream_that_stalls_is_ended_with_an_error(start, local, remote):
+    config = two_upstreams(local.url, remote.url)
+    config["upstreams"]["local"]["limits"] = {"first_token_s": 300, "idle_s": 0.5}
+    gateway = start(upstreams=config["upstreams"])
     local.then(stream(hold_after=5))
     answer = chat(gateway, stream=True)
     assert json.loads(events_of(answer)[-1])["error"]["code"] == "upstream_timeout"
