@@ -57,7 +57,7 @@ train *arguments:
 # Write uv.lock again, from the public index alone
 lock:
     {{ public }} "{{ bin }}/uv" lock --default-index https://pypi.org/simple --upgrade
-    ! grep --line-number --extended-regexp "file://|/opt/|https?://[^\"]+" uv.lock | grep --invert-match --extended-regexp "https://(pypi\.org/simple|files\.pythonhosted\.org/)"
+    ! grep --line-number --extended-regexp "file://|https?://[^\"]+" uv.lock | grep --invert-match --extended-regexp "https://(pypi\.org/simple|files\.pythonhosted\.org/)"
 
 # Known vulnerabilities in what uv.lock names
 audit:
