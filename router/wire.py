@@ -17,27 +17,24 @@ from weighbridge.units import Usage, estimated_tokens
 
 MAX_NODES = 200_000
 
-_OPENING = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*(?:(\})[ \t\n\r]*)?")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
-_SEPARATOR = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A JSON object as it came: its text, its fields, and where in the text each top-level value stands."""
+    """A JSON object as it came: its text, and its fields."""
 
     text: str
     fields: dict[str, Any]
-    spans: dict[str, tuple[int, int]]
 
     def spliced(self, changes: Mapping[str, Any]) -> bytes:
         """The body with some top-level values changed or added, and everything else to the letter."""
         text = self.text
-        edits = [(*self.spans[key], value) for key, value in changes.items() if key in self.spans]
+        edits = [(*_span(self.text, key), value) for key, value in changes.items() if key in self.fields]
         for start, end, value in sorted(edits, reverse=True):
             text = f"{text[:start]}{json.dumps(value)}{text[end:]}"
-        added = [f"{json.dumps(k)}:{json.dumps(v)}" for k, v in changes.items() if k not in self.spans]
+        added = [f"{json.dumps(k)}:{json.dumps(v)}" for k, v in changes.items() if k not in self.fields]
         if added:
             close = text.rindex("}")
             comma = "," if self.fields else ""
@@ -53,18 +50,18 @@ def parse(raw: bytes) -> Body:
         raise BadRequest(f"The body is not valid UTF-8 at byte {error.start}.") from None
     _guard_size(text)
     try:
-        fields, spans = _read_object(text)
+        fields = _decoder.decode(text)
+        if not isinstance(fields, dict):
+            raise BadRequest("The body must be a JSON object.")
         if "\\ud" in text or "\\uD" in text:
             _refuse_lone_surrogates(fields)
     except json.JSONDecodeError as error:
-        raise BadRequest(f"The body is not valid JSON: {error.msg} at character {error.pos}.") from None
-    except StopIteration as stop:
-        raise BadRequest(f"The body is not valid JSON: no valid value at character {stop.value}.") from None
+        raise BadRequest(f"The body is not a valid JSON object: {error.msg} at character {error.pos}.") from None
     except RecursionError:
         raise BadRequest("The body is nested too deeply.") from None
     except ValueError:
         raise BadRequest("The body holds an integer of more digits than can be read.") from None
-    return Body(text, fields, spans)
+    return Body(text, fields)
 
 
 def _guard_size(text: str) -> None:
@@ -77,43 +74,34 @@ def _marks(text: str) -> int:
     return text.count(",") + text.count("{") + text.count("[")
 
 
-def _read_object(text: str) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
-    """Walk the top level with the C scanner, which reads each value whole, and note where each one stands."""
-    fields: dict[str, Any] = {}
-    spans: dict[str, tuple[int, int]] = {}
-    opening = _OPENING.match(text)
-    if not opening:
-        raise BadRequest("The body must be a JSON object.")
-    at = opening.end()
-    is_open = opening[1] is None
-    while is_open:
-        if text[at : at + 1] != '"':
-            raise json.JSONDecodeError("Expecting property name enclosed in double quotes", text, at)
-        key, at = scanstring(text, at + 1, True)
-        colon = _COLON.match(text, at)
-        if not colon:
-            raise json.JSONDecodeError("Expecting ':' delimiter", text, at)
-        start = colon.end()
-        value, end = _scan(text, start)
-        if key in fields:
-            raise BadRequest(f"The body names {key[:80]!r} twice.", param=key[:80])
-        fields[key] = value
-        spans[key] = (start, end)
-        separator = _SEPARATOR.match(text, end)
-        if not separator:
-            raise json.JSONDecodeError("Expecting ',' delimiter", text, end)
-        at = separator.end()
-        is_open = separator[1] == ","
-    if at != len(text):
-        raise json.JSONDecodeError("Extra data", text, at)
-    return fields, spans
+def _span(text: str, wanted: str) -> tuple[int, int]:
+    """Where in a valid object's text the value of a top-level key stands."""
+    quoted = json.dumps(wanted)
+    if text.count(quoted) == 1:  # then it is the key: there is one, so no other string can be it
+        at = text.index(quoted) + len(quoted)
+    else:
+        at = _walk_to(text, wanted)
+    start = _COLON.match(text, at).end()  # type: ignore[union-attr]  # the text is valid
+    return start, _decoder.raw_decode(text, start)[1]
+
+
+def _walk_to(text: str, wanted: str) -> int:
+    """The end of a top-level key, found by reading the values before it whole, with the C scanner."""
+    at = text.index("{") + 1
+    while True:
+        key, at = scanstring(text, text.index('"', at) + 1, True)
+        if key == wanted:
+            return int(at)
+        _, at = _decoder.raw_decode(text, _COLON.match(text, at).end())  # type: ignore[union-attr]  # the text is valid
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # The last of two equal names wins here, the first may win at the upstream: a way past the fence.
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BadRequest("The body names a field twice within one object.")
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)[:80]
+        raise BadRequest(f"The body names {twice!r} twice in one object.", param=twice)
     return found
 
 
@@ -128,7 +116,7 @@ def _not_json(name: str) -> NoReturn:
     raise BadRequest(f"{name} is not valid JSON.")
 
 
-_scan = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_not_json).scan_once  # type: ignore[attr-defined]
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_not_json)
 
 
 def usage_of(fields: object) -> Usage | None:

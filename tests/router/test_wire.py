@@ -31,8 +31,8 @@ def test_what_json_can_say_is_read_as_json_reads_it(fields, indent, ascii_only):
         return
     body = parse(raw)
     assert body.fields == expected
-    for key, (start, end) in body.spans.items():
-        assert json.loads(body.text[start:end]) == expected[key]
+    for key in expected:
+        assert json.loads(body.spliced({key: "changed"})) == {**expected, key: "changed"}
 
 
 @given(fields=_PLAIN, model=st.text(st.characters(exclude_categories=["Cs"])), indent=st.sampled_from([None, 2]))
@@ -44,9 +44,8 @@ def test_a_splice_changes_one_value_and_nothing_else(fields, model, indent):
         return  # a lone surrogate
     spliced = body.spliced({"model": model, "added by us": {"x": True}})
     assert json.loads(spliced) == {**json.loads(raw), "model": model, "added by us": {"x": True}}
-    start, end = body.spans["model"]
-    assert spliced.decode().startswith(body.text[:start])
-    assert body.text[end:].rstrip()[:-1].rstrip() in spliced.decode()
+    if indent is None:
+        assert spliced.decode() == body.text[:-6].removesuffix('"old"') + json.dumps(model) + ',"added by us":{"x": true}}'
 
 
 def test_numbers_and_spaces_that_we_do_not_touch_arrive_to_the_letter():
