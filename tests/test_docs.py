@@ -195,6 +195,15 @@ def test_whole_configs_in_the_documents_are_valid(tmp_path: Path) -> None:
             assert load(file, {}), place
 
 
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    measured = document("classifiers/artefact/MODEL_CARD.md") + document("benchmarks/RESULTS.md")
+    figures = document("README.md").partition("<!-- figures -->")[2].partition("<!-- end of figures -->")[0]
+    rows = [line for line in figures.splitlines() if line.startswith("| ")]
+    said = {number for row in rows for number in re.findall(r"\d[\d,]*\.\d+(?: \([\d.]+-[\d.]+\))?", row)}
+    assert said
+    assert [number for number in said if number not in measured] == []
+
+
 def test_ci_runs_the_commands_of_the_readme() -> None:
     readme, script = document("README.md").splitlines(), document(".ci/run")
     for ending in ("weighbridge demo", "just test"):
