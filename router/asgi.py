@@ -16,6 +16,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+_LOOK_AFTER_S = 0.2
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -77,28 +78,35 @@ def error_answer(error: WeighbridgeError) -> tuple[int, list[Header], bytes]:
 
 
 class DisconnectWatch:
-    """Cancels the task that answers when its client leaves. A context manager around the answering."""
+    """Cancels the task that answers when its client leaves. A context manager around the answering.
+
+    It begins to look after a moment: most answers are gone by then, and a task for each would cost more than they do.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
+        self._watch: asyncio.Future[None] | None = None
         self.has_left = False
 
     def __enter__(self) -> "DisconnectWatch":
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # a coroutine always runs in a task
-        self._task = task
-        self._watch = asyncio.ensure_future(self._until_gone())
-        self._watch.add_done_callback(self._gone)
+        self._task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._begin)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._watch.cancel()
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _begin(self) -> None:
+        self._watch = asyncio.ensure_future(self._until_gone())
+        self._watch.add_done_callback(self._gone)
 
     async def _until_gone(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
     def _gone(self, watch: "asyncio.Future[None]") -> None:
-        if not watch.cancelled():
+        if not watch.cancelled() and self._task is not None:
             self.has_left = True
             self._task.cancel()

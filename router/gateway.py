@@ -156,14 +156,15 @@ class Gateway:
             raise Failure(error, trip) from error
         except (asyncio.CancelledError, GeneratorExit):
             self._abandon(trip, trip.broken("client_gone", None, relay.chunks))
-            await _closed(stream)
+            # Whatever else happens to us now, the upstream must be stopped.
+            await asyncio.shield(stream.aclose())
             raise
         else:
             usage = relay.usage or Usage(trip.request.estimated_input_tokens, relay.chunks, source="estimated")
             await self._close(trip, trip.succeeded(usage), 200)
             yield end
         finally:
-            await _closed(stream)
+            await stream.aclose()
 
     async def _close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         closing = trip.closing(http_status)
@@ -205,11 +206,6 @@ async def _opened(upstream: Upstream, request: ChatRequest, hide_usage: bool) ->
         await stream.aclose()
         raise
     return stream, relay, first
-
-
-async def _closed(stream: Stream) -> None:
-    # Whatever happens to us here, the upstream must be stopped.
-    await asyncio.shield(stream.aclose())
 
 
 def _end_reason(error: UpstreamError) -> EndReason:

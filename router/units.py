@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import cached_property
 from typing import Literal, NewType
 
 # One token at $1 per million tokens costs exactly 1,000 of these, so sums are exact integers.
 NanoUsd = NewType("NanoUsd", int)
+
+_ATTO_PER_NANO = 1_000_000_000
 
 UsageSource = Literal["provider", "estimated", "none"]
 
@@ -20,7 +23,7 @@ class Usage:
     source: UsageSource = "provider"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Price:
     """What an upstream charges: USD per million tokens, and where that was read.
 
@@ -33,6 +36,14 @@ class Price:
     cached_usd_per_mtok: Decimal | None = None
     usd_per_second: Decimal = Decimal(0)
     version: str = "config"
+
+    @cached_property
+    def atto_per_token(self) -> tuple[int, int, int]:
+        """Input, output and cached input: what one token costs in 1e-18 USD, so that the sums are of integers."""
+        cached = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
+        each = (self.input_usd_per_mtok, self.output_usd_per_mtok, cached)
+        whole = [int((price.scaleb(12)).to_integral_value(ROUND_HALF_EVEN)) for price in each]
+        return whole[0], whole[1], whole[2]
 
 
 def usd_per_mtok(text: str) -> Decimal:
@@ -53,16 +64,17 @@ def cost_of(usage: Usage, price: Price | None, seconds: float = 0.0) -> NanoUsd 
     """
     if price is None:
         return None
-    cached = usage.cached_tokens if price.cached_usd_per_mtok is not None else 0
-    nano = (
-        (usage.input_tokens - cached) * price.input_usd_per_mtok
-        + usage.output_tokens * price.output_usd_per_mtok
-        + cached * (price.cached_usd_per_mtok or 0)
-    ) * 1000
+    per_input, per_output, per_cached = price.atto_per_token
+    atto = (
+        (usage.input_tokens - usage.cached_tokens) * per_input
+        + usage.output_tokens * per_output
+        + usage.cached_tokens * per_cached
+    )
     if price.usd_per_second:
-        nano += Decimal(seconds) * price.usd_per_second * 1_000_000_000
-    # Round once, at the end.
-    return NanoUsd(int(nano.to_integral_value(ROUND_HALF_EVEN)))
+        atto += int((Decimal(seconds) * price.usd_per_second).scaleb(18).to_integral_value(ROUND_HALF_EVEN))
+    # Round once, at the end, half to even.
+    nano, rest = divmod(atto, _ATTO_PER_NANO)
+    return NanoUsd(nano + (2 * rest > _ATTO_PER_NANO or (2 * rest == _ATTO_PER_NANO and nano % 2 == 1)))
 
 
 def as_usd(nano: int) -> str:
