@@ -121,11 +121,17 @@ _LITTLE_WORDS = {
         bao giờ hãy viết giải thích tại mấy bây thơ dịch
     """,
 }
-_LANGUAGES_OF = {
-    word: [code for code, words in _LITTLE_WORDS.items() if word in words.split()]
-    for words in _LITTLE_WORDS.values()
-    for word in words.split()
-}
+
+
+def _languages_of() -> dict[str, list[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for code, words in _LITTLE_WORDS.items():
+        for word in dict.fromkeys(words.split()):
+            found[word].append(code)
+    return dict(found)
+
+
+_LANGUAGES_OF = _languages_of()
 _LETTERS = {
     "de": "ßäöü",
     "fr": "çêèëîïûœàâô",

@@ -1,11 +1,11 @@
 """The application: the hot path as a plain ASGI callable, FastAPI for everything else, one handler for every error."""
 
 import gc
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 
 from weighbridge import __version__  # type: ignore[attr-defined]  # made on demand by __getattr__
@@ -17,7 +17,7 @@ from weighbridge.errors import MethodNotAllowed, WeighbridgeError
 from weighbridge.pages import add_pages
 from weighbridge.parts import Parts, compose
 
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 _CHAT = frozenset({"/v1/chat/completions", "/chat/completions"})
 
@@ -47,7 +47,7 @@ class Application:
                 await respond(send, *refused(error))
         except Exception as error:
             # The one place for what nobody foresaw: the connection lives on, and the log names the kind, not the text.
-            log.error("unhandled", error=type(error).__name__, path=scope["path"], where=_where(error))
+            log.error("unhandled %s at %s", type(error).__name__, _where(error))
             if not answer.has_begun:
                 await respond(send, *refused(WeighbridgeError("The gateway failed; its log says more.")))
 

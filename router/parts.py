@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
 from weighbridge.access import Access
 from weighbridge.classifiers.base import Classifier
 from weighbridge.classifiers.batched import Batched
@@ -22,8 +20,6 @@ from weighbridge.upstreams.base import Upstream
 
 PROBE_S = 2.0  # how long a look at an upstream may take
 PROBE_TTL_S = 5.0  # how long its finding holds
-
-log = structlog.get_logger()
 
 
 @dataclass

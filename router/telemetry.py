@@ -1,10 +1,10 @@
 """What the gateway tells of itself: metrics for Prometheus, and a log without prompts or keys."""
 
 import logging
-import sys
+from datetime import UTC, datetime
 from functools import cache
 
-import structlog
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from weighbridge.ledger.base import Closing
@@ -126,15 +126,14 @@ def _bounded(code: str) -> str:
 
 
 def configure_logging(*, as_json: bool) -> None:
-    """One line an event: JSON for machines, plain text on a terminal. Prompts and keys are never passed to it."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    """One line an event on stderr: JSON for machines, plain text on a terminal. Prompts and keys never get there."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonLines() if as_json else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
+        return orjson.dumps(line).decode()

@@ -77,10 +77,8 @@ def _marks(text: str) -> int:
 def _span(text: str, wanted: str) -> tuple[int, int]:
     """Where in a valid object's text the value of a top-level key stands."""
     quoted = json.dumps(wanted)
-    if text.count(quoted) == 1:  # then it is the key: there is one, so no other string can be it
-        at = text.index(quoted) + len(quoted)
-    else:
-        at = _walk_to(text, wanted)
+    # Where it stands once it is the key: there is one, so no other string can be it.
+    at = text.index(quoted) + len(quoted) if text.count(quoted) == 1 else _walk_to(text, wanted)
     start = _COLON.match(text, at).end()  # type: ignore[union-attr]  # the text is valid
     return start, _decoder.raw_decode(text, start)[1]
 
