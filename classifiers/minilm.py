@@ -30,12 +30,10 @@ class MiniLM(Classifier):
     """Thread-safe: concurrent calls run side by side, each on `threads` threads.
 
     artefact: the folder of an artefact; None is the one that is shipped.
-    time_limit_s: how long a request may wait for its score; the gateway keeps it, not the classifier.
     """
 
     artefact: str | None = None
     threads: int = Field(default=1, ge=1, le=64)
-    time_limit_s: float = Field(default=0.5, gt=0)
 
     _manifest: Manifest = PrivateAttr()
     _encoder: "Encoder" = PrivateAttr()

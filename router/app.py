@@ -12,7 +12,7 @@ from weighbridge import __version__  # type: ignore[attr-defined]  # made on dem
 from weighbridge.access import ANYONE
 from weighbridge.api import ChatEndpoint, refused
 from weighbridge.asgi import Message, Receive, Scope, Send, headers_of, respond
-from weighbridge.config import Config
+from weighbridge.config import Config, require_keys
 from weighbridge.errors import MethodNotAllowed, WeighbridgeError
 from weighbridge.pages import add_pages
 from weighbridge.parts import Parts, compose
@@ -23,7 +23,8 @@ _CHAT = frozenset({"/v1/chat/completions", "/chat/completions"})
 
 
 def create_app(config: Config, environ: Mapping[str, str] = os.environ) -> "Application":
-    """The whole gateway as an ASGI application."""
+    """The whole gateway as an ASGI application. Raises ConfigError."""
+    require_keys(config, environ)
     return Application(compose(config, environ))
 
 

@@ -41,6 +41,7 @@ def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool
         listener = _bound(config)
         return listener is not None and _serve(app, config, listener)
     # What is wrong with these is better said once, and not by every worker.
+    require_keys(config, os.environ)
     if config.needs_classifier:
         config.make_classifier()
     asyncio.run(_open_once(config.ledger))
@@ -82,9 +83,7 @@ def _by_option(problem: str, host: str | None, port: int | None) -> str:
 
 
 def _config() -> Config:
-    config = load(Path(os.environ["WEIGHBRIDGE_CONFIG"]), os.environ)
-    require_keys(config, os.environ)
-    return config
+    return load(Path(os.environ["WEIGHBRIDGE_CONFIG"]), os.environ)
 
 
 def _bound(config: Config) -> socket.socket | None:
