@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from weighbridge import __version__  # type: ignore[attr-defined]  # made on demand by __getattr__
+from weighbridge import __version__
 from weighbridge.access import ANYONE
 from weighbridge.api import ChatEndpoint, refused
 from weighbridge.asgi import Message, Receive, Scope, Send, headers_of, respond

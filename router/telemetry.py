@@ -19,44 +19,52 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        metric = {"registry": self.registry}
+        registry = self.registry
         self._requests = Counter(
             "weighbridge_requests",
             "Requests answered or failed, by where they went and why.",
             ["route", "upstream", "location", "reason", "end_reason"],
-            **metric,
+            registry=registry,
         )
-        self._turned_away = Counter("weighbridge_turned_away", "Requests that no upstream saw.", ["code"], **metric)
+        self._turned_away = Counter(
+            "weighbridge_turned_away", "Requests that no upstream saw.", ["code"], registry=registry
+        )
         self._failures = Counter(
             "weighbridge_attempt_failures",
             "Attempts that failed before the first byte.",
             ["upstream", "code"],
-            **metric,
+            registry=registry,
         )
         self._tokens = Counter(
-            "weighbridge_tokens", "Tokens, as the ledger counts them.", ["upstream", "type"], **metric
+            "weighbridge_tokens", "Tokens, as the ledger counts them.", ["upstream", "type"], registry=registry
         )
-        self._cost = Counter("weighbridge_cost_usd", "What known costs add up to.", ["upstream"], **metric)
-        self._baseline = Counter("weighbridge_baseline_cost_usd", "The same requests on the baseline.", **metric)
+        self._cost = Counter("weighbridge_cost_usd", "What known costs add up to.", ["upstream"], registry=registry)
+        self._baseline = Counter(
+            "weighbridge_baseline_cost_usd", "The same requests on the baseline.", registry=registry
+        )
         self._seconds = Histogram(
             "weighbridge_request_seconds",
             "From the request to its last byte.",
             ["location"],
             buckets=_SECONDS,
-            **metric,
+            registry=registry,
         )
         self._first = Histogram(
-            "weighbridge_first_token_seconds", "To the first byte.", ["location"], buckets=_SECONDS, **metric
+            "weighbridge_first_token_seconds", "To the first byte.", ["location"], buckets=_SECONDS, registry=registry
         )
         self._overhead = Histogram(
-            "weighbridge_overhead_seconds", "Spent in the gateway itself.", buckets=_SECONDS, **metric
+            "weighbridge_overhead_seconds", "Spent in the gateway itself.", buckets=_SECONDS, registry=registry
         )
-        self._scores = Histogram("weighbridge_score", "The classifier's scores.", buckets=_SCORES, **metric)
-        self._ledger_failures = Counter("weighbridge_ledger_failures", "Rows that could not be settled.", **metric)
-        self.in_flight = Gauge("weighbridge_in_flight", "Requests being answered.", **metric)
+        self._scores = Histogram("weighbridge_score", "The classifier's scores.", buckets=_SCORES, registry=registry)
+        self._ledger_failures = Counter(
+            "weighbridge_ledger_failures", "Rows that could not be settled.", registry=registry
+        )
+        self.in_flight = Gauge("weighbridge_in_flight", "Requests being answered.", registry=registry)
         self._for = cache(self._children)
 
-    def _children(self, route: str, upstream: str, location: str, reason: str, end_reason: str) -> tuple[Counter, ...]:
+    def _children(
+        self, route: str, upstream: str, location: str, reason: str, end_reason: str
+    ) -> tuple[Counter, Counter, Counter, Counter, Histogram, Histogram]:
         """labels() costs more than inc(): keep what it returns."""
         return (
             self._requests.labels(route, upstream, location, reason, end_reason),
@@ -76,10 +84,10 @@ class Metrics:
         if closing.input_tokens:
             inputs.inc(closing.input_tokens)
             outputs.inc(closing.output_tokens or 0)
-        seconds.observe(closing.latency_s)  # type: ignore[attr-defined]
+        seconds.observe(closing.latency_s)
         self._overhead.observe(closing.overhead_s)
         if closing.ttft_s is not None:
-            first.observe(closing.ttft_s)  # type: ignore[attr-defined]
+            first.observe(closing.ttft_s)
         if closing.cost_nano_usd:
             cost.inc(closing.cost_nano_usd / 1e9)
         if closing.baseline_cost_nano_usd:

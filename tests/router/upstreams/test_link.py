@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import closed_port
+
 from weighbridge.upstreams.link import MAX_HEAD_BYTES, Broken, Client, NoConnection
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
