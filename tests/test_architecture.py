@@ -28,7 +28,7 @@ SHELVES = {
     "router/ledger": "tests/router/ledger",
 }
 
-WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "httpx", "requests"}
+WEB = {"fastapi", "starlette", "uvicorn", "aiohttp", "httptools", "httpx", "requests"}
 STORES = {"sqlite3", "redis", "asyncpg", "psycopg"}
 LEARNING = {"torch", "sklearn", "scipy", "sentence_transformers", "transformers", "onnx", "pandas", "pyarrow"}
 
