@@ -35,8 +35,9 @@ class Relay:
 
     def take(self, events: list[bytes]) -> bytes:
         """What to send for these events, `[DONE]` left out. Raises UpstreamError at an error event."""
-        passed = [shown for event in events if (shown := self._one(event))]
-        return b"data: " + b"\n\ndata: ".join(passed) + b"\n\n" if passed else b""
+        if len(events) == 1:
+            return _framed(self._one(events[0]))
+        return b"".join([_framed(self._one(event)) for event in events])
 
     def end(self) -> bytes:
         """The last bytes of a whole answer. Raises Cut where the upstream stopped in the middle."""
@@ -53,9 +54,11 @@ class Relay:
         self.chunks += 1
         if _FINISHED.search(event):
             self.is_finished = True
-        if b'"usage"' in event:
-            return self._with_usage(event)
-        return event
+        if b'"usage"' not in event:
+            return event
+        if b',"usage":null' in event:  # on every chunk but the last, once usage is asked for
+            return event.replace(b',"usage":null', b"") if self._hide_usage else event
+        return self._with_usage(event)
 
     def _with_usage(self, event: bytes) -> bytes:
         if not _HAS_USAGE.search(event):
@@ -69,6 +72,12 @@ class Relay:
         if is_extra:
             self.chunks -= 1
         return b"" if self._hide_usage and is_extra else event
+
+
+def _framed(data: bytes) -> bytes:
+    if not data:
+        return b""
+    return b"data: %b\n\n" % (data.replace(b"\n", b"\ndata: ") if b"\n" in data else data)
 
 
 def _reported(event: bytes) -> UpstreamError:

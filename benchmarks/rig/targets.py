@@ -302,6 +302,7 @@ output_usd_per_mtok = "10.00"
 
 [classifier]
 use = "minilm"
+time_limit_s = 30                  # every request is to be scored, however long the queue of a closed loop grows
 
 [routes.auto]
 small = "small"

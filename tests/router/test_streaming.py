@@ -81,3 +81,7 @@ def test_an_error_event_raises(event):
 def test_a_usage_chunk_that_is_not_json_raises():
     with pytest.raises(Failed):
         Relay(hide_usage=True).take([b'{"usage": {'])
+
+
+def test_an_event_of_several_lines_stays_one_event():
+    assert Relay(hide_usage=True).take([b'{"choices":\n[]}']) == b'data: {"choices":\ndata: []}\n\n'
