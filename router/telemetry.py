@@ -137,7 +137,7 @@ def configure_logging(*, as_json: bool) -> None:
     """One line an event on stderr: JSON for machines, plain text on a terminal. Prompts and keys never get there."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines() if as_json else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 class _JsonLines(logging.Formatter):
