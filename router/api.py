@@ -89,13 +89,20 @@ async def _send_whole(send: Send, answer: Answer) -> None:
 
 
 async def _send_stream(send: Send, opened: Opened) -> None:
+    """Send the parts as they come. Raises Failure when there is not even a first one."""
     headers = [*_trip_headers(opened.trip), *_passed(opened.headers), *_EVENT_STREAM]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    has_begun = False
     last = b""
     try:
+        # The parts must have begun before anything is awaited: only then does closing them close their books.
         async for part in opened.parts:
+            if not has_begun:
+                has_begun = True
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": part, "more_body": True})
     except Failure as failure:
+        if not has_begun:
+            raise
         # Too late for a status: one error event and no [DONE], so that a cut answer cannot pass for a whole one.
         last = b"data: " + orjson.dumps(failure.error.body()) + b"\n\n"
     finally:
@@ -110,7 +117,7 @@ async def _send_failure(send: Send, request_id: str, failure: Failure) -> None:
 
 
 def _trip_headers(trip: Trip) -> list[Header]:
-    """What contract section 5 adds to every answer, as far as it is known."""
+    """What we add to every answer, as far as it is known (docs/api.md)."""
     plan = trip.plan
     upstream = plan.reach[trip.attempt.upstream]
     request_id = trip.request.request_id.encode()

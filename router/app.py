@@ -64,7 +64,9 @@ class Application:
             with self.parts.metrics.in_flight.track_inprogress():
                 await self._chat(scope, receive, send)
         else:
-            await self._pages(scope, receive, send)
+            # HEAD is GET without the body, and the server itself leaves that out.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await self._pages({**scope, "method": method}, receive, send)
 
 
 class _Started:

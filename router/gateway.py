@@ -113,7 +113,7 @@ class Gateway:
                 if name == last or not error.may_fall_back:
                     await self._close(trip, settlement, error.status)
                     raise Failure(_for_client(error, trip), trip) from error
-                await self._ledger.settle(settlement, None)
+                await self._record(settlement, None)
             except asyncio.CancelledError:
                 self._abandon(trip, trip.broken("client_gone", None, 0))
                 raise
@@ -169,12 +169,15 @@ class Gateway:
     async def _close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         closing = trip.closing(http_status)
         self._metrics.request_ended(trip.plan, closing)
+        await self._record(settlement, closing)
+        return closing
+
+    async def _record(self, settlement: Settlement, closing: Closing | None) -> None:
         try:
             await self._ledger.settle(settlement, closing)
         except Unavailable:
             # The reservation stands, so the ledger knows that something is owed; the client keeps its answer.
             self._metrics.ledger_failed()
-        return closing
 
     def _abandon(self, trip: Trip, settlement: Settlement) -> None:
         """The client has left: the row is on its way to the disk, and there is nobody to wait for it."""

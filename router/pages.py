@@ -15,8 +15,6 @@ from weighbridge.reports.render import render
 from weighbridge.reports.report import report
 from weighbridge.wire import parse
 
-_READ = ["GET", "HEAD"]
-
 
 def add_pages(app: FastAPI, parts: Parts) -> None:
     """Give the application its pages; the API answers with and without `/v1`."""
@@ -30,12 +28,12 @@ def add_pages(app: FastAPI, parts: Parts) -> None:
 def _api(parts: Parts) -> APIRouter:
     router = APIRouter()
 
-    @router.api_route("/models", methods=_READ)
+    @router.get("/models")
     async def models() -> dict[str, Any]:
         """Routes first, then upstreams."""
         return {"object": "list", "data": [_model(name, parts) for name in _listed(parts)]}
 
-    @router.api_route("/models/{name:path}", methods=_READ)
+    @router.get("/models/{name:path}")
     async def model(name: str) -> dict[str, Any]:
         parts.planner.target(name)
         return _model(name, parts)
@@ -69,28 +67,28 @@ def _api(parts: Parts) -> APIRouter:
 def _operations(parts: Parts) -> APIRouter:
     router = APIRouter()
 
-    @router.api_route("/health/live", methods=_READ)
-    @router.api_route("/health/liveliness", methods=_READ, include_in_schema=False)
-    @router.api_route("/healthz", methods=_READ, include_in_schema=False)
+    @router.get("/health/live")
+    @router.get("/health/liveliness", include_in_schema=False)
+    @router.get("/healthz", include_in_schema=False)
     async def live() -> dict[str, str]:
         """The process is up."""
         return {"status": "ok"}
 
-    @router.api_route("/health/ready", methods=_READ)
-    @router.api_route("/health/readiness", methods=_READ, include_in_schema=False)
-    @router.api_route("/readyz", methods=_READ, include_in_schema=False)
-    @router.api_route("/health", methods=_READ, include_in_schema=False)
+    @router.get("/health/ready")
+    @router.get("/health/readiness", include_in_schema=False)
+    @router.get("/readyz", include_in_schema=False)
+    @router.get("/health", include_in_schema=False)
     async def ready() -> JSONResponse:
         """At least one upstream is usable, and the ledger writable."""
         state = await parts.readiness()
         return JSONResponse(state, 200 if state["status"] == "ready" else 503)
 
-    @router.api_route("/metrics", methods=_READ)
+    @router.get("/metrics")
     async def metrics() -> Response:
         text, content_type = parts.metrics.exposition()
         return Response(text, headers={"content-type": content_type})
 
-    @router.api_route("/", methods=_READ, include_in_schema=False)
+    @router.get("/", include_in_schema=False)
     def dashboard() -> HTMLResponse:
         """The report of the last thirty days, as a page. Not async: it reads the ledger, so it runs in a thread."""
         page = render(report(parts.ledger, now=datetime.now(UTC), since="30d"), "html")

@@ -10,8 +10,7 @@ import orjson
 
 from weighbridge.errors import Cut, Failed, UpstreamError
 from weighbridge.units import Usage
-from weighbridge.upstreams.http import error_fields
-from weighbridge.wire import usage_of
+from weighbridge.wire import error_fields, usage_of
 
 DONE = b"[DONE]"
 

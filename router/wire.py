@@ -1,4 +1,4 @@
-"""Request bodies: read strictly, changed by splicing, so that what we do not touch arrives to the letter.
+"""JSON on the wire. Requests are read strictly and changed by splicing: what we do not touch arrives to the letter.
 
 A body is parsed once. To name another model we cut its value out of the text and put ours in; the rest, big integers,
 unknown fields and white space included, is never written anew.
@@ -17,6 +17,7 @@ from weighbridge.units import Usage, estimated_tokens
 
 MAX_NODES = 200_000
 
+_SECRET = re.compile(r"https?://\S+|\b(?:sk|pk|key|xai|gsk|AIza)[-_]?[A-Za-z0-9*_-]{8,}|Bearer\s+\S+", re.IGNORECASE)
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -127,6 +128,33 @@ def usage_of(fields: object) -> Usage | None:
     if not all(type(count) is int and count >= 0 for count in counts):
         return None
     return Usage(*counts)  # type: ignore[arg-type]  # just checked
+
+
+def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | None]:
+    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's or FastAPI's."""
+    try:
+        fields = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None, None, None, None
+    error = fields.get("error", fields) if isinstance(fields, dict) else None
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict):
+        return None, None, None, None
+    message = error.get("message", error.get("detail"))
+    if message is not None and not isinstance(message, str):
+        message = json.dumps(message)
+    code = error.get("code")
+    return (
+        _SECRET.sub("[removed]", message)[:2000] if message else None,
+        _word(error.get("type")),
+        _word(error.get("param")),
+        _word(code),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
 
 
 def estimated_output_tokens(answer: bytes) -> int:

@@ -1,7 +1,6 @@
 """Upstreams reached over HTTP: one client session, four time limits, and every failure in our own words."""
 
 import asyncio
-import json
 import os
 import re
 import ssl
@@ -17,13 +16,13 @@ from pydantic import Field, field_validator
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Limits, Upstream
 from weighbridge.upstreams.link import Broken, Client, Link, NoConnection
+from weighbridge.wire import error_fields
 
 MAX_ANSWER_BYTES = 64 << 20
 MAX_ERROR_BYTES = 64 << 10
 
 # What of an upstream's headers the client may see.
 _VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-after")
-_SECRET = re.compile(r"https?://\S+|\b(?:sk|pk|key|xai|gsk|AIza)[-_]?[A-Za-z0-9*_-]{8,}|Bearer\s+\S+", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
 )
@@ -257,33 +256,6 @@ def _refused(status: int, raw: bytes) -> Refused:
         param=param,
         code=code,
     )
-
-
-def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | None]:
-    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's or FastAPI's."""
-    try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return None, None, None, None
-    error = fields.get("error", fields) if isinstance(fields, dict) else None
-    if isinstance(error, str):
-        error = {"message": error}
-    if not isinstance(error, dict):
-        return None, None, None, None
-    message = error.get("message", error.get("detail"))
-    if message is not None and not isinstance(message, str):
-        message = json.dumps(message)
-    code = error.get("code")
-    return (
-        _SECRET.sub("[removed]", message)[:2000] if message else None,
-        _word(error.get("type")),
-        _word(error.get("param")),
-        _word(code),
-    )
-
-
-def _word(value: object) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

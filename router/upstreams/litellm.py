@@ -12,9 +12,9 @@ from pydantic import Field, PrivateAttr
 
 from weighbridge.errors import Cut, Failed, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Completion, Limits, Stream, Upstream
-from weighbridge.upstreams.http import error_fields, refusal
+from weighbridge.upstreams.http import refusal
 from weighbridge.upstreams.ollama_translation import Incapable
-from weighbridge.wire import Body, usage_of
+from weighbridge.wire import Body, error_fields, usage_of
 
 # What litellm takes by name and translates for each provider. Everything else that it takes by name (`api_base`,
 # `mock_response`, a provider's credentials and endpoints) is the operator's business: a client that could set it could

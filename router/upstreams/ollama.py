@@ -12,9 +12,9 @@ from pydantic import Field, PrivateAttr, field_validator
 from weighbridge.errors import Cut, Failed, Refused, Unreachable, UpstreamError
 from weighbridge.upstreams import ollama_translation as translation
 from weighbridge.upstreams.base import Completion, Stream
-from weighbridge.upstreams.http import HttpUpstream, Reply, error_fields, parsed
+from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
 from weighbridge.upstreams.ollama_translation import Incapable
-from weighbridge.wire import Body
+from weighbridge.wire import Body, error_fields
 
 MAX_LINE_BYTES = 1 << 20
 

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 from weighbridge.errors import Failed, UpstreamError
 from weighbridge.upstreams.base import Completion, Stream
-from weighbridge.upstreams.http import HttpUpstream, Reply, error_fields, parsed
+from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
 from weighbridge.upstreams.sse import Splitter
-from weighbridge.wire import Body, parse, usage_of
+from weighbridge.wire import Body, error_fields, parse, usage_of
 
 
 class OpenAI(HttpUpstream):

@@ -236,3 +236,14 @@ def test_the_ratelimit_headers_of_the_upstream_pass(gateway, local: ScriptedUpst
     assert got.headers["x-ratelimit-remaining-requests"] == "7"
     assert "server" not in got.headers
     assert "set-cookie" not in got.headers
+
+
+def test_head_is_get_without_the_body(gateway):
+    answer = httpx.head(f"{gateway.url}/models")
+    assert answer.status_code == 200
+    assert answer.content == b""
+    assert int(answer.headers["content-length"]) > 0
+
+
+def test_the_gateway_describes_itself(gateway):
+    assert "/v1/route" in httpx.get(f"{gateway.root}/openapi.json").json()["paths"]

@@ -9,9 +9,9 @@ from scripted import ScriptedUpstream, closed_port, respond
 
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable
 from weighbridge.upstreams.base import Limits
-from weighbridge.upstreams.http import error_fields, refusal, retry_after
+from weighbridge.upstreams.http import refusal, retry_after
 from weighbridge.upstreams.openai import OpenAI
-from weighbridge.wire import parse
+from weighbridge.wire import error_fields, parse
 
 BODY = parse(b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}')
 
