@@ -8,7 +8,6 @@ import orjson
 
 from weighbridge.reports.page import page
 from weighbridge.reports.report import Figures, Group, Report
-from weighbridge.reports.table import table
 from weighbridge.reports.words import obeyed_by_none
 from weighbridge.units import as_usd
 
@@ -20,6 +19,8 @@ def render(report: Report, format: Format, *, width: int = 80, is_terminal: bool
     """The report in one of its forms. width, is_terminal: for the table, which may then have colours."""
     match format:
         case "table":
+            from weighbridge.reports.table import table  # noqa: PLC0415  # rich is slow to load, and the page needs none
+
             return table(report, width=width, is_terminal=is_terminal)
         case "json":
             return as_json(report)
