@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from weighbridge.asks import whole_text
@@ -13,7 +14,7 @@ from weighbridge.wire import Body
 DEFAULT_OUTPUT_TOKENS = 4096  # the worst case that a reservation assumes where the request names no limit
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChatRequest:
     """One request on its way.
 
@@ -45,7 +46,7 @@ class ChatRequest:
         """Whether the client itself asked for a usage chunk at the end of its stream."""
         return bool((self.body.fields.get("stream_options") or {}).get("include_usage"))
 
-    @property
+    @cached_property
     def text_length(self) -> int:
         """Its characters, without pictures and sound, which are not read as text."""
         if ";base64," in self.body.text:

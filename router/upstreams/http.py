@@ -1,4 +1,4 @@
-"""Upstreams reached over HTTP: one client session, four time limits, and every failure in our own words."""
+"""Upstreams reached over HTTP: one client each, four time limits, and every failure in our own words."""
 
 import asyncio
 import os
@@ -69,13 +69,13 @@ class HttpUpstream(Upstream):
 
     async def get(self, path: str) -> Any:
         """A small JSON answer, for looking at the server."""
-        reply = await self._request("GET", path, None, self.limits.connect_s)
+        reply = await self._request("GET", path, b"", self.limits.connect_s)
         return parsed(await reply.body())
 
-    async def _request(self, method: str, path: str, body: bytes | None, first_token_s: float | None) -> "Reply":
+    async def _request(self, method: str, path: str, body: bytes, first_token_s: float | None) -> "Reply":
         watchdog = Watchdog(self.limits, first_token_s)
         try:
-            link = await self._client.request(method, path, body or b"")
+            link = await self._client.request(method, path, body)
         except OSError as error:
             watchdog.stop()
             raise _unanswered(error) from error
