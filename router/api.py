@@ -1,4 +1,4 @@
-"""The chat endpoint: parse, call the gateway, answer. No decisions, no money.
+"""The endpoints of models: parse, call the gateway, answer. No decisions, no money.
 
 A plain ASGI callable, because every framework layer on this path costs as much as the gateway itself.
 """
@@ -7,11 +7,9 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-
-import orjson
 
 from weighbridge.asgi import (
     DisconnectWatch,
@@ -24,19 +22,16 @@ from weighbridge.asgi import (
     read_body,
     respond,
 )
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import WeighbridgeError
 from weighbridge.gateway import Answer, Failure, Gateway, Opened
-from weighbridge.schemas import ChatRequest, check_chat
+from weighbridge.schemas import Request
 from weighbridge.trip import Trip
 from weighbridge.units import as_usd
 from weighbridge.wire import parse
 
-_EVENT_STREAM: list[Header] = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
-
+_UNBUFFERED: list[Header] = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 _random = random.Random(secrets.randbits(128))  # noqa: S311  # an id is no secret, and the system's source costs a call each
 
@@ -46,13 +41,16 @@ def new_request_id() -> str:
     return f"wb-{time.time_ns() // 1_000_000:x}{_random.getrandbits(64):016x}"
 
 
-async def read_chat(receive: Receive, headers: Mapping[str, str], caller: str, most: int) -> ChatRequest:
-    """A chat request, read and checked. Raises BadRequest."""
+async def read_request(
+    dialect: Dialect, receive: Receive, headers: Mapping[str, str], caller: str, most: int
+) -> Request:
+    """A request, read and checked. Raises BadRequest."""
     received_s = time.monotonic()
     body = parse(await read_body(receive, headers, most))
-    check_chat(body.fields)
-    return ChatRequest(
+    dialect.check(body.fields)
+    return Request(
         request_id=new_request_id(),
+        dialect=dialect,
         body=body,
         caller=caller,
         headers=headers,
@@ -61,36 +59,47 @@ async def read_chat(receive: Receive, headers: Mapping[str, str], caller: str, m
     )
 
 
-class ChatEndpoint:
-    """`POST /v1/chat/completions`."""
+class ModelEndpoint:
+    """`POST` to the path of one dialect."""
 
-    def __init__(self, gateway: Gateway, max_body_bytes: int) -> None:
+    def __init__(self, dialect: Dialect, gateway: Gateway, max_body_bytes: int) -> None:
+        self.dialect = dialect
         self._gateway = gateway
         self._most = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = await read_chat(receive, scope["weighbridge.headers"], scope["weighbridge.caller"], self._most)
-        with DisconnectWatch(receive) as client:
-            try:
-                if request.is_stream:
-                    await _send_stream(send, await self._gateway.stream(request))
-                else:
-                    await _send_whole(send, await self._gateway.complete(request))
-            except Failure as failure:
-                await _send_failure(send, request.request_id, failure)
-            except asyncio.CancelledError:
-                if not client.has_left:
-                    raise
+        headers, caller = scope["weighbridge.headers"], scope["weighbridge.caller"]
+        request = await read_request(self.dialect, receive, headers, caller, self._most)
+        await answer(send, receive, request, self._answered(send, request))
+
+    async def _answered(self, send: Send, request: Request) -> None:
+        if request.is_stream:
+            await send_stream(send, await self._gateway.stream(request))
+        else:
+            await _send_whole(send, await self._gateway.complete(request))
 
 
-async def _send_whole(send: Send, answer: Answer) -> None:
-    headers = [*_trip_headers(answer.trip), *_money_headers(answer), *_passed(answer.headers)]
-    await respond(send, 200, headers, answer.body)
+async def answer(send: Send, receive: Receive, request: Request, answering: Awaitable[None]) -> None:
+    """Let a request be answered, or its failure; stop when the client leaves."""
+    with DisconnectWatch(receive) as client:
+        try:
+            await answering
+        except Failure as failure:
+            await _send_failure(send, request, failure)
+        except asyncio.CancelledError:
+            if not client.has_left:
+                raise
 
 
-async def _send_stream(send: Send, opened: Opened) -> None:
+async def _send_whole(send: Send, whole: Answer) -> None:
+    headers = [*_trip_headers(whole.trip), *_money_headers(whole), *passed(whole.headers)]
+    await respond(send, 200, headers, whole.body)
+
+
+async def send_stream(send: Send, opened: Opened) -> None:
     """Send the parts as they come. Raises Failure when there is not even a first one."""
-    headers = [*_trip_headers(opened.trip), *_passed(opened.headers), *_EVENT_STREAM]
+    kind = header("content-type", opened.content_type)
+    headers = [*_trip_headers(opened.trip), *passed(opened.headers), kind, *_UNBUFFERED]
     has_begun = False
     last = b""
     try:
@@ -104,15 +113,15 @@ async def _send_stream(send: Send, opened: Opened) -> None:
         if not has_begun:
             raise
         # Too late for a status: one error event and no [DONE], so that a cut answer cannot pass for a whole one.
-        last = b"data: " + orjson.dumps(failure.error.body()) + b"\n\n"
+        last = opened.trip.request.dialect.error_event(failure.error)
     finally:
         await opened.parts.aclose()  # type: ignore[attr-defined]  # an async generator
     await send({"type": "http.response.body", "body": last})
 
 
-async def _send_failure(send: Send, request_id: str, failure: Failure) -> None:
-    status, headers, body = error_answer(failure.error)
-    known = _trip_headers(failure.trip) if failure.trip else [header("x-request-id", request_id)]
+async def _send_failure(send: Send, request: Request, failure: Failure) -> None:
+    status, headers, body = error_answer(failure.error, request.dialect)
+    known = _trip_headers(failure.trip) if failure.trip else [header("x-request-id", request.request_id)]
     await respond(send, status, [*known, *headers], body)
 
 
@@ -148,8 +157,8 @@ def _named(route: str, upstream: str, location: str, model: str) -> tuple[Header
     )
 
 
-def _money_headers(answer: Answer) -> list[Header]:
-    cost, baseline = answer.closing.cost_nano_usd, answer.closing.baseline_cost_nano_usd
+def _money_headers(whole: Answer) -> list[Header]:
+    cost, baseline = whole.closing.cost_nano_usd, whole.closing.baseline_cost_nano_usd
     headers = []
     if cost is not None:
         usd = as_usd(cost).encode()
@@ -161,11 +170,12 @@ def _money_headers(answer: Answer) -> list[Header]:
     return headers
 
 
-def _passed(headers: Mapping[str, str]) -> list[Header]:
+def passed(headers: Mapping[str, str]) -> list[Header]:
+    """An upstream's own headers, as far as the client may see them."""
     return [header(name, value) for name, value in headers.items()]
 
 
-def refused(error: WeighbridgeError) -> tuple[int, list[Header], bytes]:
+def refused(error: WeighbridgeError, dialect: Dialect = CHAT) -> tuple[int, list[Header], bytes]:
     """An error from before a request was one, ready to send."""
-    status, headers, body = error_answer(error)
+    status, headers, body = error_answer(error, dialect)
     return status, [header("x-request-id", new_request_id()), *headers], body

@@ -9,17 +9,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from weighbridge import __version__
-from weighbridge.access import ANYONE
-from weighbridge.api import ChatEndpoint, refused
-from weighbridge.asgi import Message, Receive, Scope, Send, headers_of, respond
+from weighbridge.api import ModelEndpoint, refused
+from weighbridge.asgi import ASGIApp, Message, Receive, Scope, Send, headers_of, respond
 from weighbridge.config import Config, require_keys
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import MethodNotAllowed, WeighbridgeError
+from weighbridge.forwarding import ForwardEndpoint, KeptResponses
 from weighbridge.pages import add_pages
 from weighbridge.parts import Parts, compose
 
 log = logging.getLogger(__name__)
 
-_CHAT = frozenset({"/v1/chat/completions", "/chat/completions"})
+_DIALECTS: tuple[Dialect, ...] = (CHAT,)
 
 
 def create_app(config: Config, environ: Mapping[str, str] = os.environ) -> "Application":
@@ -33,7 +35,9 @@ class Application:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._chat = ChatEndpoint(parts.gateway, parts.max_body_bytes)
+        self._models = {d.path: ModelEndpoint(d, parts.gateway, parts.max_body_bytes) for d in _DIALECTS}
+        self._kept_responses = KeptResponses(parts)
+        self._forwards = ForwardEndpoint(parts)
         self._pages = _pages(parts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,29 +48,39 @@ class Application:
         try:
             await self._handle(scope, receive, answer)
         except WeighbridgeError as error:
+            if error.status == 401:
+                self.parts.metrics.turned_away(error.code)
             if not answer.has_begun:
-                await respond(send, *refused(error))
+                await respond(send, *refused(error, _dialect_of(scope["path"])))
         except Exception as error:
             # The one place for what nobody foresaw: the connection lives on, and the log names the kind, not the text.
             log.error("unhandled %s at %s", type(error).__name__, _where(error))
             if not answer.has_begun:
-                await respond(send, *refused(WeighbridgeError("The gateway failed; its log says more.")))
+                unforeseen = WeighbridgeError("The gateway failed; its log says more.")
+                await respond(send, *refused(unforeseen, _dialect_of(scope["path"])))
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         headers = headers_of(scope)
-        is_probe = path.startswith(("/health", "/readyz"))
         scope["weighbridge.headers"] = headers
-        scope["weighbridge.caller"] = ANYONE if is_probe else self.parts.access.caller(headers)
-        if path in _CHAT:
-            if scope["method"] != "POST":
+        scope["weighbridge.caller"] = self.parts.access.admit(path, headers)
+        if endpoint := self._endpoint(path.removeprefix("/v1")):
+            if endpoint is not self._kept_responses and scope["method"] != "POST":
                 raise MethodNotAllowed(scope["method"], path)
             with self.parts.metrics.in_flight.track_inprogress():
-                await self._chat(scope, receive, send)
+                await endpoint(scope, receive, send)
         else:
             # HEAD is GET without the body, and the server itself leaves that out.
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             await self._pages({**scope, "method": method}, receive, send)
+
+    def _endpoint(self, path: str) -> ASGIApp | None:
+        """What calls an upstream; pages do not. A path without its /v1."""
+        if model := self._models.get(path):
+            return model
+        if KeptResponses.has(path):
+            return self._kept_responses
+        return self._forwards if ForwardEndpoint.has(path) else None
 
 
 class _Started:
@@ -79,6 +93,11 @@ class _Started:
     async def __call__(self, message: Message) -> None:
         self.has_begun = True
         await self._send(message)
+
+
+def _dialect_of(path: str) -> Dialect:
+    """In whose shape an error at this path is told."""
+    return next((d for d in _DIALECTS if path.removeprefix("/v1").startswith(d.path)), CHAT)
 
 
 def _pages(parts: Parts) -> FastAPI:

@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 
+from weighbridge.dialects.base import Dialect
 from weighbridge.errors import BadRequest, TooLarge, WeighbridgeError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 _LOOK_AFTER_S = 0.2
@@ -65,7 +67,7 @@ async def respond(send: Send, status: int, headers: Iterable[Header], body: byte
     await send({"type": "http.response.body", "body": body})
 
 
-def error_answer(error: WeighbridgeError) -> tuple[int, list[Header], bytes]:
+def error_answer(error: WeighbridgeError, dialect: Dialect) -> tuple[int, list[Header], bytes]:
     """An error as a whole answer: status, headers that tell whether to try again, body."""
     headers = []
     if error.retry_after_s is not None:
@@ -74,7 +76,7 @@ def error_answer(error: WeighbridgeError) -> tuple[int, list[Header], bytes]:
         headers.append((b"x-should-retry", b"false"))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    return error.status, headers, orjson.dumps(error.body(), default=str)
+    return error.status, headers, orjson.dumps(dialect.error_body(error), default=str)
 
 
 class DisconnectWatch:

@@ -10,6 +10,8 @@
   x Denied                    403  a rule or the fence says no
   + UpstreamError             an upstream failed; another may be tried before the first byte
     - Refused                 its own 4xx about the request: passed on, never tried elsewhere
+    - Incapable               400  it cannot do what the request needs; another may
+    - NotServed               404  it has nothing at that path; another may
     - Limited                 429
     - Unreachable             503  no connection
     - TimedOut                504  too slow
@@ -120,6 +122,25 @@ class Refused(UpstreamError):
     def may_fall_back(self) -> bool:
         # What is too long for one model may fit the next; every other refusal is about the request itself.
         return self.code == "context_length_exceeded"
+
+
+class Incapable(Refused):
+    """Nothing is wrong with the request, but this upstream cannot do it. Another one may."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str = "unsupported_by_upstream") -> None:
+        super().__init__(message, status=400, type="invalid_request_error", param=param, code=code)
+
+    @property
+    def may_fall_back(self) -> bool:
+        return True
+
+
+class NotServed(Incapable):
+    """This upstream has nothing at the path asked for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"The upstream does not serve {path}.", code="not_found")
+        self.status = 404
 
 
 class Limited(UpstreamError):

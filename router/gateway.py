@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+import orjson
+
+from weighbridge import interpreting, sessions
 from weighbridge.errors import BadRequest, Unavailable, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Ledger, Settlement
 from weighbridge.planning import Planner, explained
-from weighbridge.schemas import ChatRequest
-from weighbridge.streaming import Relay
+from weighbridge.schemas import Request
+from weighbridge.streaming import Bytes, Relay
 from weighbridge.telemetry import Metrics
 from weighbridge.trip import Prices, Trip, turned_away
 from weighbridge.units import Usage
-from weighbridge.upstreams.base import Stream, Upstream
+from weighbridge.upstreams.base import Forward, Stream, Upstream
 from weighbridge.wire import estimated_output_tokens
 
 T = TypeVar("T")
@@ -36,6 +39,7 @@ class Opened:
 
     trip: Trip
     headers: Mapping[str, str]
+    content_type: str
     parts: AsyncIterator[bytes]
 
 
@@ -49,7 +53,7 @@ class Failure(Exception):
 
 
 class Gateway:
-    """Answers chat requests."""
+    """Answers requests of every dialect."""
 
     def __init__(
         self,
@@ -67,30 +71,38 @@ class Gateway:
         self._now = now
         self._leaving: set[asyncio.Future[None]] = set()
 
-    async def explain(self, request: ChatRequest) -> dict[str, object]:
+    async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
         return explained(await self._planner.plan(request), request)
 
-    async def complete(self, request: ChatRequest) -> Answer:
+    async def complete(self, request: Request) -> Answer:
         """A whole answer. Raises Failure; every way out of here is in the ledger."""
         trip = await self._begin(request)
-        completion = await self._attempt(trip, lambda upstream: upstream.complete(request.body))
+        completion = await self._attempt(trip, lambda upstream: interpreting.complete(upstream, request))
         trip.answered()
         usage = completion.usage or Usage(
             request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
         )
+        kept_id = request.dialect.kept_id(orjson.loads(completion.body)) if request.dialect.keeps_answers else None
+        self._remember(trip, kept_id)
         closing = await self._close(trip, trip.succeeded(usage), 200)
         return Answer(trip, completion.body, completion.headers, closing)
 
-    async def stream(self, request: ChatRequest) -> Opened:
+    async def stream(self, request: Request) -> Opened:
         """An answer in parts. Raises Failure before the first part; afterwards the parts themselves tell."""
         trip = await self._begin(request)
-        hide_usage = not request.wants_usage
-        stream, relay, first = await self._attempt(trip, lambda upstream: _opened(upstream, request, hide_usage))
+        stream, relay, first = await self._attempt(trip, lambda upstream: interpreting.stream(upstream, request))
         trip.answered()
-        return Opened(trip, stream.headers, self._parts(trip, stream, relay, first))
+        return Opened(trip, stream.headers, stream.content_type, self._parts(trip, stream, relay, first))
 
-    async def _begin(self, request: ChatRequest) -> Trip:
+    async def forward(self, request: Request, sending: Forward) -> Opened:
+        """An answer of which nothing but its bytes is known. Raises Failure before the first of them."""
+        trip = await self._begin(request)
+        stream = await self._attempt(trip, lambda upstream: upstream.forward(sending))
+        trip.answered()
+        return Opened(trip, stream.headers, stream.content_type, self._parts(trip, stream, Bytes(), b""))
+
+    async def _begin(self, request: Request) -> Trip:
         try:
             plan = await self._planner.plan(request)
         except WeighbridgeError as error:
@@ -160,11 +172,22 @@ class Gateway:
             await asyncio.shield(stream.aclose())
             raise
         else:
-            usage = relay.usage or Usage(trip.request.estimated_input_tokens, relay.chunks, source="estimated")
+            usage = relay.usage
+            if usage is None and relay.is_metered:
+                usage = Usage(trip.request.estimated_input_tokens, relay.chunks, source="estimated")
+            self._remember(trip, relay.kept_id)
             await self._close(trip, trip.succeeded(usage), 200)
-            yield end
+            if end:
+                yield end
         finally:
             await stream.aclose()
+
+    def _remember(self, trip: Trip, kept_id: str | None) -> None:
+        """Where the next turn of this session has to go; committed with what follows."""
+        plan = trip.plan
+        is_new = plan.target.pin is None and trip.reason != "session"
+        if keys := sessions.keys(trip.request, plan.target.route, kept_id, is_new=is_new):
+            self._ledger.remember(keys, trip.attempt.upstream)
 
     async def _close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         closing = trip.closing(http_status)
@@ -191,24 +214,6 @@ class Gateway:
         self._leaving.discard(row)
         if row.exception():
             self._metrics.ledger_failed()
-
-
-async def _opened(upstream: Upstream, request: ChatRequest, hide_usage: bool) -> tuple[Stream, Relay, bytes]:
-    """Open a stream and look at what comes first: an upstream may say 200 and then report an error."""
-    stream = await upstream.stream(request.body)
-    relay = Relay(hide_usage=hide_usage)
-    try:
-        first = b""
-        while not first and not relay.is_done:
-            events = await stream.read()
-            if not events:
-                relay.end()
-                break
-            first = relay.take(events)
-    except BaseException:
-        await stream.aclose()
-        raise
-    return stream, relay, first
 
 
 def _end_reason(error: UpstreamError) -> EndReason:

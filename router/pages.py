@@ -7,8 +7,9 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from weighbridge.api import read_chat, refused
+from weighbridge.api import read_request, refused
 from weighbridge.asgi import read_body
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import BadRequest, MethodNotAllowed, NotFound, WeighbridgeError
 from weighbridge.parts import Parts
 from weighbridge.reports.render import render
@@ -42,7 +43,8 @@ def _api(parts: Parts) -> APIRouter:
     async def route(request: Request) -> JSONResponse:
         """The decision for a chat body, and no upstream call."""
         headers = request.scope["weighbridge.headers"]
-        chat = await read_chat(request.receive, headers, request.scope["weighbridge.caller"], parts.max_body_bytes)
+        caller = request.scope["weighbridge.caller"]
+        chat = await read_request(CHAT, request.receive, headers, caller, parts.max_body_bytes)
         return JSONResponse(await parts.gateway.explain(chat))
 
     @router.post("/feedback")

@@ -43,7 +43,8 @@ class Parts:
             if self.classifier
             else None
         )
-        self.planner = Planner(config, self.classifier, self._assessor.assess if self._assessor else None)
+        assess = self._assessor.assess if self._assessor else None
+        self.planner = Planner(config, self.classifier, assess, self.ledger.recall)
         self.gateway = Gateway(self.planner, self.ledger, price_list(config.upstreams), self.metrics)
 
     async def aopen(self) -> None:
@@ -75,7 +76,7 @@ def compose(config: Config, environ: Mapping[str, str]) -> Parts:
     """Put the real parts together. The classifier is loaded only where something asks for a score."""
     return Parts(
         config=config,
-        access=Access.of_keys(environ.get(config.server.api_keys_env, "") if config.server.api_keys_env else ""),
+        access=Access.of(config, environ),
         classifier=config.make_classifier() if config.needs_classifier else None,
         metrics=Metrics(),
     )

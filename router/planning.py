@@ -1,26 +1,27 @@
 """Before the wire: what a model name stands for, what a request may reach, and where it goes.
 
-The order is fixed: name, rules, fence, then the policy with the classifier's score. The fence is a filter on the
-upstreams themselves: what it leaves out is not in the plan, so no later step can pick it.
+The order is fixed: name, rules, fence, session, then the policy with the classifier's score. The fence is a filter on
+the upstreams themselves: what it leaves out is not in the plan, so no later step can pick it.
 """
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
-from weighbridge.asks import extract, whole_text
+from weighbridge import sessions
+from weighbridge.asks import whole_text
 from weighbridge.classifiers.base import Assessment, Classifier
 from weighbridge.config import Config, Route
-from weighbridge.errors import BadRequest, Denied, ModelNotFound, Refused, Unavailable
+from weighbridge.errors import BadRequest, Denied, ModelNotFound, NotFound, Refused, Unavailable
 from weighbridge.policies.base import Decision, Situation
 from weighbridge.policies.facts import Facts
 from weighbridge.policies.rules import Rule
-from weighbridge.schemas import ChatRequest
+from weighbridge.schemas import Request
 from weighbridge.upstreams.base import Upstream
 
 Assess = Callable[[str], Awaitable[Assessment | None]]
+Recall = Callable[[str], Awaitable[str | None]]
 
 _ROUTELLM = re.compile(r"router-.+-(\d*\.?\d+)")
 _LONG_TEXT = 100_000  # characters
@@ -60,9 +61,12 @@ class Plan:
 
 
 class Planner:
-    """Makes a plan for each request. It calls nothing but the classifier."""
+    """Makes a plan for each request. It asks the classifier for a score, and the ledger for where a session is."""
 
-    def __init__(self, config: Config, classifier: Classifier | None, assess: Assess | None) -> None:
+    def __init__(
+        self, config: Config, classifier: Classifier | None, assess: Assess | None, recall: Recall | None = None
+    ) -> None:
+        self._recall = recall
         self._routes = config.routes
         self._rules: Sequence[Rule] = config.rules
         self._upstreams: Mapping[str, Upstream] = config.upstreams
@@ -78,9 +82,9 @@ class Planner:
         """Every name that a client may ask for, lower case; routes first, then upstreams."""
         return self._targets
 
-    async def plan(self, request: ChatRequest) -> Plan:
+    async def plan(self, request: Request) -> Plan:
         """Raises ModelNotFound, Denied, Refused (too long for all in reach) or Unavailable (nothing in reach)."""
-        target = self.target(request.model)
+        target = self._target(request)
         route = self._routes[target.route]
         asked = _Asked(request, self._assess)
         rule = await self._rule(request, asked)
@@ -91,7 +95,9 @@ class Planner:
         if not reach:
             message = "The request must stay on a local upstream, and none is configured."
             raise Unavailable(message, code="local_unavailable")
-        decision = _without_score(route, target, rule, fence, reach)
+        decision = await self._session(request, target, reach) or _without_score(route, target, rule, fence, reach)
+        if not request.dialect.is_scored:
+            decision = _serving(request.dialect.path, route, target, reach, decision)
         if decision is None:
             assessment = await asked.assessment() if route.policy.needs_score else None
             decision = route.policy.decide(self._situation(route, target, assessment))
@@ -119,11 +125,44 @@ class Planner:
             f"The model {model[:200]!r} does not exist. GET /v1/models lists those that do.", param="model"
         )
 
-    async def _rule(self, request: ChatRequest, asked: "_Asked") -> Rule | None:
+    def _target(self, request: Request) -> Target:
+        try:
+            return self.target(request.model)
+        except ModelNotFound:
+            if request.dialect.knows_our_models:
+                raise
+            return Target(next(iter(self._routes)))
+
+    async def _session(self, request: Request, target: Target, reach: Mapping[str, Upstream]) -> Decision | None:
+        """Where the session of a request goes on, if it must not change its model now."""
+        if self._recall is None or target.pin:
+            return None
+        if earlier := request.dialect.goes_on_from(request.body.fields):
+            name = await self._recall(sessions.response_key(request.caller, earlier))
+            if name not in reach:
+                raise BadRequest(
+                    f"There is no response {earlier[:80]!r} that this request may go on from.",
+                    param="previous_response_id",
+                    code="previous_response_not_found",
+                )
+            return Decision(name, (), "session", "the earlier response is there")
+        if len(reach) < 2:
+            return None
+        if sessions.is_signed(request):
+            name = await self._recall(sessions.conversation_key(request, target.route))
+            return Decision(name, (), "session", "the history is signed there") if name in reach else None
+        if sessions.is_in_tool_loop(request.messages):
+            name = await self._recall(sessions.loop_key(request, target.route))
+            route = self._routes[target.route]
+            others = tuple(n for n in dict.fromkeys((route.small, route.large)) if n in reach and n != name)
+            return Decision(name, others, "session", "a tool loop goes on there") if name in reach else None
+        return None
+
+    async def _rule(self, request: Request, asked: "_Asked") -> Rule | None:
         """The first rule that matches. The classifier is asked when the first rule that needs its word has its turn."""
         if not self._rules:
             return None
-        facts = _facts(request, asked.text, whole_text(request.body.fields) if self._rules_need_text else "")
+        facts = _facts(request, whole_text(request.body.fields) if self._rules_need_text else "")
         for rule in self._rules:
             if rule.needs_score or rule.needs_task:
                 facts = facts.with_assessment(await asked.assessment())
@@ -148,35 +187,30 @@ class Planner:
 class _Asked:
     """What a request asks, and the classifier's word on it: each worked out once, when first wanted."""
 
-    def __init__(self, request: ChatRequest, assess: Assess | None) -> None:
+    def __init__(self, request: Request, assess: Assess | None) -> None:
         self._request = request
         self._assess = assess
         self.found: Assessment | None = None
 
-    @cached_property
-    def text(self) -> str:
-        return extract(self._request.messages)
-
     async def assessment(self) -> Assessment | None:
         if self._assess:
-            self.found = await self._assess(self.text)
+            self.found = await self._assess(self._request.ask)
             self._assess = None
         return self.found
 
 
-def _facts(request: ChatRequest, ask: str, text: str) -> Facts:
+def _facts(request: Request, text: str) -> Facts:
     fields = request.body.fields
-    response_format = fields.get("response_format")
     return Facts(
         text=text,
-        ask=ask,
+        ask=request.ask,
         tokens=request.estimated_input_tokens,
         model=request.model,
         key=request.caller,
         headers=request.headers,
         has_tools=bool(fields.get("tools") or fields.get("functions")),
         has_image=_has_image(request.messages),
-        has_json_schema=isinstance(response_format, dict) and response_format.get("type") == "json_schema",
+        has_json_schema=request.dialect.wants_json_schema(fields),
     )
 
 
@@ -198,7 +232,20 @@ def _without_score(
     return Decision(inside[0], inside[1:], "fence" if fence else "always", rule.name if rule else "no other")
 
 
-def explained(plan: Plan, request: ChatRequest) -> dict[str, object]:
+def _serving(
+    path: str, route: Route, target: Target, reach: Mapping[str, Upstream], decided: Decision | None
+) -> Decision:
+    """Where no ask is weighed, whoever serves the path: what was decided first, then the route's own."""
+    chain = (decided.upstream, *decided.fallbacks) if decided else (route.large, route.small, *reach)
+    serving = [name for name in dict.fromkeys(chain) if name in reach and reach[name].serves(path)]
+    if not serving:
+        raise NotFound(f"No upstream that this request may reach serves {path}.")
+    if decided and serving[0] == decided.upstream:
+        return replace(decided, fallbacks=tuple(serving[1:]))
+    return Decision(serving[0], (), "always", f"serves {path}")
+
+
+def explained(plan: Plan, request: Request) -> dict[str, object]:
     """A plan in the words of `POST /v1/route`."""
     decision, assessment = plan.decision, plan.assessment
     upstream = plan.reach[decision.upstream]
@@ -217,7 +264,7 @@ def explained(plan: Plan, request: ChatRequest) -> dict[str, object]:
             "fallbacks": list(decision.fallbacks),
             "task": assessment.task if assessment else None,
             "task_probability": assessment.task_probability if assessment else None,
-            "scored_characters": len(extract(request.messages)),
+            "scored_characters": len(request.ask),
             "estimated_tokens": request.estimated_input_tokens,
         },
     }
@@ -246,7 +293,7 @@ def _route_of(upstream: str, routes: Mapping[str, Route]) -> str:
     return next((n for n, r in routes.items() if upstream in {r.small, r.large}), next(iter(routes)))
 
 
-def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: ChatRequest) -> Decision:
+def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: Request) -> Decision:
     """Leave out the upstreams whose context window the request would overflow: they would clip it silently."""
     chain = (decision.upstream, *decision.fallbacks)
     fits = [name for name in chain if _fits(reach[name], request)]
@@ -266,7 +313,7 @@ def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: ChatReq
     )
 
 
-def _fits(upstream: Upstream, request: ChatRequest) -> bool:
+def _fits(upstream: Upstream, request: Request) -> bool:
     if upstream.context_window is None:
         return True
     # Many local servers clip in silence, so there we err on the safe side; a remote one says when it is too much.

@@ -5,6 +5,9 @@ Inside a JSON string a quote is escaped, so `"usage":` with its quotes can only 
 """
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import orjson
 
@@ -19,37 +22,62 @@ _HAS_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 
 
-class Relay:
-    """One stream's passage.
+class Relay(ABC):
+    """One stream's passage."""
 
-    hide_usage: the usage was asked for by us, not by the client, so what it adds is taken out again.
-    """
-
-    def __init__(self, *, hide_usage: bool) -> None:
-        self._hide_usage = hide_usage
+    def __init__(self) -> None:
         self.usage: Usage | None = None
         self.chunks = 0  # about the output tokens so far, for an answer that is cut before it says
-        self.is_finished = False  # a finish reason has come: the answer is whole
-        self.is_done = False
+        self.is_finished = False  # the answer is whole
+        self.is_done = False  # nothing more is to come
+        self.kept_id: str | None = None  # the id under which the upstream keeps the answer
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether its chunks tell how much was generated."""
+        return True
 
     def take(self, events: list[bytes]) -> bytes:
-        """What to send for these events, `[DONE]` left out. Raises UpstreamError at an error event."""
+        """What to send for these events. Raises UpstreamError at an error event."""
         if len(events) == 1:
-            return _framed(self._one(events[0]))
-        return b"".join([_framed(self._one(event)) for event in events])
+            return self._one(events[0])
+        return b"".join([self._one(event) for event in events])
 
     def end(self) -> bytes:
         """The last bytes of a whole answer. Raises Cut where the upstream stopped in the middle."""
         if not self.is_finished:
             raise Cut("The upstream's answer ended in the middle.")
+        return self._last()
+
+    @abstractmethod
+    def _one(self, event: bytes) -> bytes: ...
+
+    def _last(self) -> bytes:
+        return b""
+
+
+class ChoiceRelay(Relay):
+    """Chunks with choices, as chat and text completions have them. `[DONE]` leaves with the end.
+
+    hide_usage: the usage was asked for by us, not by the client, so what it adds is taken out again.
+    """
+
+    def __init__(self, *, hide_usage: bool) -> None:
+        super().__init__()
+        self._hide_usage = hide_usage
+
+    def _last(self) -> bytes:
         return b"data: [DONE]\n\n"
 
     def _one(self, event: bytes) -> bytes:
+        return _framed(self._shown(event))
+
+    def _shown(self, event: bytes) -> bytes:
         if event == DONE:
             self.is_done = True
             return b""
         if b'"error"' in event and b'"choices"' not in event:
-            raise _reported(event)
+            raise reported(event)
         self.chunks += 1
         if _FINISHED.search(event):
             self.is_finished = True
@@ -73,13 +101,62 @@ class Relay:
         return b"" if self._hide_usage and is_extra else event
 
 
+Merge = Callable[[Mapping[str, Any], Usage | None], Usage | None]
+
+
+class TypedRelay(Relay):
+    """Events that carry their `type`, as Responses and Messages have them.
+
+    last: the types that end an answer. usage: reads one event, given what is known so far.
+    """
+
+    def __init__(self, *, last: frozenset[str], usage: Merge) -> None:
+        super().__init__()
+        self._last_types = last
+        self._usage = usage
+
+    def _one(self, event: bytes) -> bytes:
+        if event == DONE:
+            return b""
+        try:
+            fields = orjson.loads(event)
+            kind = str(fields.get("type", ""))
+        except (orjson.JSONDecodeError, AttributeError):
+            raise Failed("The upstream sent an event that is not a JSON object.", code="upstream_malformed") from None
+        if kind == "error" or (not kind and "error" in fields):
+            raise reported(event)
+        if kind.endswith("delta"):
+            self.chunks += 1
+        self.usage = self._usage(fields, self.usage)
+        if kind == "response.created":
+            self.kept_id = fields["response"]["id"]
+        if kind in self._last_types:
+            self.is_finished = self.is_done = True
+        return b"event: %b\n%b" % (kind.encode(), _framed(event))
+
+
+class Bytes(Relay):
+    """Bytes of which we know nothing: whole when the connection says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_finished = True
+
+    @property
+    def is_metered(self) -> bool:
+        return False
+
+    def _one(self, event: bytes) -> bytes:
+        return event
+
+
 def _framed(data: bytes) -> bytes:
     if not data:
         return b""
     return b"data: %b\n\n" % (data.replace(b"\n", b"\ndata: ") if b"\n" in data else data)
 
 
-def _reported(event: bytes) -> UpstreamError:
+def reported(event: bytes) -> UpstreamError:
     """An error that the upstream sent as an event."""
     message = error_fields(event)[0]
     return Failed(f"The upstream reported an error: {message}" if message else "The upstream reported an error.")

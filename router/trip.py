@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from weighbridge.errors import Denied, Refused, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.planning import Plan
-from weighbridge.schemas import ChatRequest
+from weighbridge.schemas import Request
 from weighbridge.units import Price, Usage, cost_of
 
 Prices = Mapping[str, Price | None]  # by the upstream's name
@@ -27,7 +27,7 @@ class Attempt:
 class Trip:
     """One request's way through the gateway. Its methods follow the order of the way."""
 
-    def __init__(self, request: ChatRequest, plan: Plan, prices: Prices, now: Callable[[], float]) -> None:
+    def __init__(self, request: Request, plan: Plan, prices: Prices, now: Callable[[], float]) -> None:
         self.request = request
         self.plan = plan
         self._prices = prices
@@ -106,7 +106,7 @@ class Trip:
         self._waited_s += now - self.attempt.started_s
         self.overhead_s = now - self.request.received_s - self._waited_s
 
-    def succeeded(self, usage: Usage) -> Settlement:
+    def succeeded(self, usage: Usage | None) -> Settlement:
         return self._settle("settled", "ok", None, usage)
 
     def failed(self, error: UpstreamError) -> Settlement:
@@ -196,7 +196,7 @@ def _cost(status: Status, usage: Usage | None, price: Price | None, attempt: Att
     return 0 if status == "released" or attempt.reserved_nano_usd == 0 else None
 
 
-def turned_away(request: ChatRequest, error: WeighbridgeError) -> tuple[Opening, Closing]:
+def turned_away(request: Request, error: WeighbridgeError) -> tuple[Opening, Closing]:
     """The rows of a request that no upstream saw."""
     reason = "rule" if isinstance(error, Denied) else "context_window" if isinstance(error, Refused) else "fence"
     opening = Opening(

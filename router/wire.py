@@ -159,8 +159,10 @@ def _word(value: object) -> str | None:
 
 def estimated_output_tokens(answer: bytes) -> int:
     """About how many tokens a whole answer has, from its text and its tool calls."""
-    choices = json.loads(answer).get("choices") or []
-    texts = [json.dumps(c["message"], ensure_ascii=False) for c in choices if isinstance(c, dict) and "message" in c]
+    fields = json.loads(answer)
+    parts = fields.get("choices") or fields.get("output") or fields.get("content") or []
+    said = [part.get("message") or part.get("text") or part.get("content") for part in parts if isinstance(part, dict)]
+    texts = [json.dumps(part, ensure_ascii=False) for part in said if part]
     # The object around the text is `{"role": "assistant", "content": ""}`, 36 characters of it.
     return sum(estimated_tokens(max(1, len(text) - 36)) for text in texts)
 

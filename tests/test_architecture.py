@@ -16,14 +16,15 @@ FOLDERS = {"router": "weighbridge", "policies": "weighbridge.policies", "classif
 
 # From the top floor down; who is not named lives on the ground. Imports stay on their floor or go down.
 FLOORS = (
-    {"__main__", "cli", "demo", "app", "parts", "pages"},
+    {"__main__", "cli", "demo", "app", "parts", "pages", "forwarding"},
     {"api", "asgi", "access"},
-    {"gateway", "planning", "trip", "streaming", "schemas", "telemetry"},
+    {"gateway", "interpreting", "planning", "sessions", "trip", "schemas", "telemetry"},
 )
-STORY = ("gateway", "planning", "trip", "streaming", "schemas")  # the way of one request
+STORY = ("gateway", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")  # the way of one request
 SHELVES = {
     "policies": "tests/policies",
     "classifiers": "tests/classifiers",
+    "router/dialects": "tests/router/dialects",
     "router/upstreams": "tests/router/upstreams",
     "router/ledger": "tests/router/ledger",
 }

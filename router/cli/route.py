@@ -15,10 +15,11 @@ from weighbridge.api import new_request_id
 from weighbridge.classifiers.base import Assessment
 from weighbridge.cli.console import console, print_json
 from weighbridge.config import Config, load
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import Denied, WeighbridgeError
 from weighbridge.planning import Plan, Planner, explained
 from weighbridge.prices import price_list
-from weighbridge.schemas import ChatRequest, check_chat
+from weighbridge.schemas import Request
 from weighbridge.units import Usage, as_usd, cost_of
 from weighbridge.wire import parse
 
@@ -45,10 +46,10 @@ def run(path: Path, text: str, *, model: str | None, as_json: bool) -> bool:
     return True
 
 
-def _request(text: str, model: str) -> ChatRequest:
+def _request(text: str, model: str) -> Request:
     body = parse(json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode())
-    check_chat(body.fields)
-    return ChatRequest(new_request_id(), body, "anyone", {}, time.monotonic(), datetime.now(UTC))
+    CHAT.check(body.fields)
+    return Request(new_request_id(), CHAT, body, "anyone", {}, time.monotonic(), datetime.now(UTC))
 
 
 def _planner(config: Config) -> Planner:
@@ -61,7 +62,7 @@ def _planner(config: Config) -> Planner:
     return Planner(config, classifier, assess)
 
 
-def _costs(config: Config, plan: Plan, request: ChatRequest) -> dict[str, str | None]:
+def _costs(config: Config, plan: Plan, request: Request) -> dict[str, str | None]:
     """What an answer costs at most, by upstream: of the route, and the chosen one. None is unknown."""
     route = config.routes[plan.target.route]
     prices = price_list(config.upstreams)
@@ -73,7 +74,7 @@ def _costs(config: Config, plan: Plan, request: ChatRequest) -> dict[str, str | 
     return costs
 
 
-def _show(config: Config, plan: Plan, request: ChatRequest, costs: dict[str, str | None]) -> None:
+def _show(config: Config, plan: Plan, request: Request, costs: dict[str, str | None]) -> None:
     decision, assessment = plan.decision, plan.assessment
     chosen = plan.reach[decision.upstream]
     table = Table.grid(padding=(0, 2))

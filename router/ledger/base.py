@@ -251,6 +251,13 @@ class Ledger(BaseModel, ABC):
     def turned_away(self, opening: Opening, closing: Closing) -> Awaitable[None]:
         """Record a request that ended without any attempt (denied, nothing allowed)."""
 
+    def remember(self, keys: Sequence[str], upstream: str) -> None:
+        """Which upstream the turns of a session go to (`sessions.py`). Committed with the next settlement."""
+
+    async def recall(self, key: str) -> str | None:
+        """The upstream that was remembered last. Raises Unavailable."""
+        return None
+
     @abstractmethod
     def feedback(self, request_id: str, score: float, comment: str | None) -> Awaitable[bool]:
         """Record the user's verdict, 0..1. False when there is no such request."""

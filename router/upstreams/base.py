@@ -7,6 +7,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
+from weighbridge.errors import NotServed
 from weighbridge.units import Usage, usd_per_mtok
 from weighbridge.wire import Body
 
@@ -15,7 +18,7 @@ from weighbridge.wire import Body
 class Completion:
     """A whole answer.
 
-    body: an OpenAI `chat.completion` object as JSON bytes, as the upstream sent it where it speaks that language.
+    body: an answer of the dialect as JSON bytes, as the upstream sent it.
     usage: None when the upstream did not say.
     headers: those of the upstream's that the client may see (rate limits, processing time), names in lower case.
     """
@@ -25,16 +28,28 @@ class Completion:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A request whose body is nobody's business on the way: uploads, pictures, sound. path: with its query."""
+
+    method: str
+    path: str
+    content_type: str
+    body: bytes
+
+
 class Stream(ABC):
     """An answer as it comes. Read until it returns nothing, then close; close at any time to stop the upstream."""
 
     headers: Mapping[str, str] = {}
+    content_type = "text/event-stream; charset=utf-8"
 
     @abstractmethod
     async def read(self) -> list[bytes]:
-        """The next events' data, at least one: each an OpenAI `chat.completion.chunk` as JSON bytes, or `[DONE]`.
+        """The next events' data, at least one: each an event of the dialect as JSON bytes, or `[DONE]`.
 
-        An empty list is the end of the connection. Raises UpstreamError, never a foreign exception.
+        Of a forwarded request: the next bytes. An empty list is the end of the connection. Raises UpstreamError, never
+        a foreign exception.
         """
 
     @abstractmethod
@@ -88,13 +103,24 @@ class Upstream(BaseModel, ABC):
             usd_per_mtok(text)
         return text
 
-    @abstractmethod
-    async def complete(self, body: Body) -> Completion:
-        """The whole answer to a chat body. The upstream puts its own model's name into it. Raises UpstreamError."""
+    def serves(self, path: str) -> bool:
+        """Whether it speaks the API at this path itself. Every upstream speaks chat completions."""
+        return path == CHAT.path
 
     @abstractmethod
-    async def stream(self, body: Body) -> Stream:
-        """Open a stream; it returns once the upstream has answered with its headers. Raises UpstreamError."""
+    async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
+        """The whole answer to a body of a dialect that it serves. It puts its own model's name into the body.
+
+        Raises UpstreamError; NotServed where it only now turns out that the server lacks the path.
+        """
+
+    @abstractmethod
+    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
+        """Open a stream; it returns once the upstream has answered with its headers. Raises as `complete` does."""
+
+    async def forward(self, sending: Forward) -> Stream:
+        """Send bytes as they are to a path that it serves; the answer comes as it is. Raises UpstreamError."""
+        raise NotServed(sending.path)
 
     async def check(self) -> str:
         """One cheap look at the server for `doctor` and readiness: what was found, in words. Raises UpstreamError."""

@@ -14,7 +14,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
-from weighbridge.upstreams.base import Limits, Upstream
+from weighbridge.upstreams.base import Forward, Limits, Upstream
 from weighbridge.upstreams.link import Broken, Client, Link, NoConnection
 from weighbridge.wire import error_fields
 
@@ -23,6 +23,7 @@ MAX_ERROR_BYTES = 64 << 10
 
 # What of an upstream's headers the client may see.
 _VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-after")
+_JSON = "application/json"
 _TOO_LONG = re.compile(
     r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
 )
@@ -49,7 +50,6 @@ class HttpUpstream(Upstream):
         own = {
             # A compressed answer can be a bomb, and would have to be unpacked to be accounted.
             "accept-encoding": "identity",
-            "content-type": "application/json",
             "user-agent": "weighbridge",
             **({"authorization": f"Bearer {key}"} if key else {}),
         }
@@ -65,17 +65,21 @@ class HttpUpstream(Upstream):
 
     async def post(self, path: str, body: bytes, *, first_token_s: float | None) -> "Reply":
         """Send, and return once the headers of a good answer are here. Raises UpstreamError on everything else."""
-        return await self._request("POST", path, body, first_token_s)
+        return await self._request(Forward("POST", path, _JSON, body), first_token_s)
+
+    async def send(self, sending: Forward) -> "Reply":
+        """The same for a body of any kind, under the limits of a stream."""
+        return await self._request(sending, self.limits.first_token_s)
 
     async def get(self, path: str) -> Any:
         """A small JSON answer, for looking at the server."""
-        reply = await self._request("GET", path, b"", self.limits.connect_s)
+        reply = await self._request(Forward("GET", path, _JSON, b""), self.limits.connect_s)
         return parsed(await reply.body())
 
-    async def _request(self, method: str, path: str, body: bytes, first_token_s: float | None) -> "Reply":
+    async def _request(self, sending: Forward, first_token_s: float | None) -> "Reply":
         watchdog = Watchdog(self.limits, first_token_s)
         try:
-            link = await self._client.request(method, path, body)
+            link = await self._client.request(sending.method, sending.path, sending.body, sending.content_type)
         except OSError as error:
             watchdog.stop()
             raise _unanswered(error) from error
@@ -85,7 +89,7 @@ class HttpUpstream(Upstream):
                 raise TimedOut("The upstream did not answer in time.") from None
             raise
         reply = Reply(link, watchdog)
-        if link.status != 200:
+        if not 200 <= link.status < 300:
             raise await _refusal(reply)
         return reply
 

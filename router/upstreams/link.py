@@ -186,14 +186,15 @@ class Client:
         lines = {"host": url.netloc.rpartition("@")[2], **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> Link:
+    async def request(self, method: str, path: str, body: bytes = b"", content_type: str = "application/json") -> Link:
         """Send, and return once the head of the answer is here. Raises NoConnection, Broken or ssl.SSLError.
 
         A connection that breaks is not tried again: the server may have begun, and an answer costs money.
         """
         link = self._kept() or await self._connected()
         first = f"{method} {self._path}{path} HTTP/1.1\r\n".encode("ascii")
-        link.send(b"%b%bcontent-length: %d\r\n\r\n%b" % (first, self._head, len(body), body))
+        kind = content_type.encode("latin-1")
+        link.send(b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (first, self._head, kind, len(body), body))
         try:
             await link.head()
         except BaseException:

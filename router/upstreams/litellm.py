@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 from pydantic import Field, PrivateAttr
 
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import Cut, Failed, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Completion, Limits, Stream, Upstream
 from weighbridge.upstreams.http import refusal
@@ -66,14 +68,14 @@ class LiteLLM(Upstream):
             "custom_openai",
         }
 
-    async def complete(self, body: Body) -> Completion:
+    async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
         answer = await self._call(body, self.limits.total_s)
         fields = _tidied(answer.model_dump(exclude_none=True, warnings=False), "message")
         if not fields.get("choices"):
             raise Failed("The upstream's answer is not a chat completion.", code="upstream_malformed")
         return Completion(orjson.dumps(fields), usage_of(fields.get("usage")), _headers(answer))
 
-    async def stream(self, body: Body) -> Stream:
+    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
         asked = body.fields.get("stream_options") or {}
         chunks = await self._call(
             body, self.limits.first_token_s, stream=True, stream_options={**asked, "include_usage": True}

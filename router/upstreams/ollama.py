@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 from pydantic import Field, PrivateAttr, field_validator
 
-from weighbridge.errors import Cut, Failed, Refused, Unreachable, UpstreamError
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
+from weighbridge.errors import Cut, Failed, Incapable, Refused, Unreachable, UpstreamError
 from weighbridge.upstreams import ollama_translation as translation
 from weighbridge.upstreams.base import Completion, Stream
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
-from weighbridge.upstreams.ollama_translation import Incapable
 from weighbridge.wire import Body, error_fields
 
 MAX_LINE_BYTES = 1 << 20
@@ -50,7 +51,7 @@ class Ollama(HttpUpstream):
             raise ValueError(f"{url!r} is Ollama's OpenAI endpoint, which ignores num_ctx: leave out the /v1")
         return url
 
-    async def complete(self, body: Body) -> Completion:
+    async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
         reply = await self._ask(body, is_stream=False)
         answer = parsed(await reply.body())
         if not isinstance(answer, dict) or not isinstance(answer.get("message"), dict):
@@ -60,7 +61,7 @@ class Ollama(HttpUpstream):
             translation.completion(answer, answer_id=answer_id, created=created), translation.usage_of(answer)
         )
 
-    async def stream(self, body: Body) -> Stream:
+    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
         reply = await self._ask(body, is_stream=True)
         options = body.fields.get("stream_options") or {}
         wants_usage = bool(options.get("include_usage"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from weighbridge.errors import BadRequest, Refused
+from weighbridge.errors import BadRequest, Incapable
 from weighbridge.units import Usage
 
 # OpenAI's name, or a vendor's, and Ollama's.
@@ -39,17 +39,6 @@ _EFFORTS: dict[str, bool | str] = {
     "xhigh": "high",
 }
 _ROLES = {"developer": "system", "function": "tool"}
-
-
-class Incapable(Refused):
-    """Nothing is wrong with the request, but this upstream cannot do it. Another one may."""
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message, status=400, type="invalid_request_error", param=param, code="unsupported_by_upstream")
-
-    @property
-    def may_fall_back(self) -> bool:
-        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,96 @@
-"""Any server that speaks OpenAI's chat completions: OpenAI, vLLM, llama.cpp, LM Studio. Bytes pass as they are."""
+"""Any server that speaks OpenAI's API: OpenAI, vLLM, llama.cpp, LM Studio. Bytes pass as they are."""
 
 import asyncio
+import re
 from contextlib import suppress
+from typing import Any
 
-from weighbridge.errors import Failed, UpstreamError
-from weighbridge.upstreams.base import Completion, Stream
+from pydantic import PrivateAttr
+
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
+from weighbridge.errors import Failed, NotServed, Refused, UpstreamError
+from weighbridge.upstreams.base import Completion, Forward, Stream
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
 from weighbridge.upstreams.sse import Splitter
-from weighbridge.wire import Body, error_fields, parse, usage_of
+from weighbridge.wire import Body, error_fields, parse
+
+# What ends a stream: with the rest of the body read, its connection can serve again.
+_LAST = re.compile(rb'^\[DONE\]$|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|message_stop)"')
 
 
 class OpenAI(HttpUpstream):
-    """`base_url` includes the `/v1`."""
+    """`base_url` includes the `/v1`.
+
+    endpoints: what the server has besides chat completions, such as ["/embeddings", "/responses"]. Without it the
+        gateway finds out: what answers 404 or 405 is not asked for again. Anthropic's /messages is asked for only where
+        it is named here.
+    """
 
     include_usage: bool = True  # ask for the usage of streams, for the ledger; off for servers that refuse the field
+    endpoints: tuple[str, ...] | None = None
 
-    async def complete(self, body: Body) -> Completion:
-        reply = await self.post("/chat/completions", body.spliced({"model": self.model}), first_token_s=None)
+    _missing: set[str] = PrivateAttr(default_factory=set)
+
+    def serves(self, path: str) -> bool:
+        if path == CHAT.path:
+            return True
+        if self.endpoints is not None:
+            return path in self.endpoints
+        return path != "/messages" and path not in self._missing
+
+    async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
+        reply = await self._post(dialect, body, {}, first_token_s=None)
         raw = await reply.body()
         fields = parsed(raw)
-        if not isinstance(fields, dict) or not isinstance(fields.get("choices"), list):
+        if not isinstance(fields, dict) or not dialect.is_answer(fields):
             raise _nonsense(raw)
         if not fields.get("model"):
             raw = _named(raw, self.model)
-        return Completion(raw, usage_of(fields.get("usage")), reply.headers)
+        return Completion(raw, dialect.usage_of(fields), reply.headers)
 
-    async def stream(self, body: Body) -> Stream:
-        changes: dict[str, object] = {"model": self.model}
-        options = body.fields.get("stream_options") or {}
-        if self.include_usage and not options.get("include_usage"):
-            changes["stream_options"] = {**options, "include_usage": True}
-        reply = await self.post("/chat/completions", body.spliced(changes), first_token_s=self.limits.first_token_s)
+    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
+        changes = dialect.stream_changes(body.fields) if self.include_usage else {}
+        reply = await self._post(dialect, body, changes, first_token_s=self.limits.first_token_s)
         if not reply.content_type.startswith("text/event-stream"):
             raise _nonsense(await reply.body())
         return EventStream(reply)
 
+    async def forward(self, sending: Forward) -> Stream:
+        path = sending.path.partition("?")[0]
+        try:
+            reply = await self.send(sending)
+        except Refused as refusal:
+            raise self._known(path, refusal) from refusal
+        return ByteStream(reply)
+
     async def check(self) -> str:
-        listed = await self.get("/models")
-        names = [m.get("id") for m in listed.get("data", []) if isinstance(m, dict)] if isinstance(listed, dict) else []
+        names = await self.models()
         if self.model in names:
             return f"answers, and serves {self.model}"
         return f"answers, but does not list {self.model} (it lists {', '.join(map(str, names[:5])) or 'nothing'})"
+
+    async def models(self) -> list[str]:
+        listed = await self.get("/models")
+        data = listed.get("data") if isinstance(listed, dict) else None
+        return [str(m.get("id")) for m in data or () if isinstance(m, dict)]
+
+    async def _post(self, dialect: Dialect, body: Body, changes: dict[str, Any], first_token_s: float | None) -> Reply:
+        sent = body.spliced({"model": self.model, **changes})
+        if dialect is CHAT:
+            return await self.post(dialect.path, sent, first_token_s=first_token_s)
+        try:
+            return await self.post(dialect.path, sent, first_token_s=first_token_s)
+        except Refused as refusal:
+            raise self._known(dialect.path, refusal) from refusal
+
+    def _known(self, path: str, refusal: Refused) -> Refused:
+        """A refusal, or that the server has nothing at this path, which is remembered."""
+        if refusal.status in {404, 405} and refusal.code != "model_not_found":
+            if self.endpoints is None:
+                self._missing.add(path)
+            return NotServed(path)
+        return refusal
 
 
 class EventStream(Stream):
@@ -56,7 +106,7 @@ class EventStream(Stream):
         while chunk := await self._reply.chunk():
             if events := self._splitter.feed(chunk):
                 self._reply.progress()
-                self._is_done = events[-1] == b"[DONE]"
+                self._is_done = bool(_LAST.search(events[-1]))
                 return events
         return self._splitter.flush()
 
@@ -69,11 +119,28 @@ class EventStream(Stream):
         self._reply.close()
 
 
+class ByteStream(Stream):
+    """A forwarded answer, byte for byte."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.headers = reply.headers
+        self.content_type = reply.content_type or "application/octet-stream"
+
+    async def read(self) -> list[bytes]:
+        chunk = await self._reply.chunk()
+        self._reply.progress()
+        return [chunk] if chunk else []
+
+    async def aclose(self) -> None:
+        self._reply.close()
+
+
 def _nonsense(raw: bytes) -> Failed:
     """A 200 that is no answer: an error in disguise, or something else altogether."""
     message = error_fields(raw)[0]
     return Failed(
-        f"The upstream reported an error: {message}" if message else "The upstream's answer is not a chat completion.",
+        f"The upstream reported an error: {message}" if message else "The upstream's answer is not what was asked for.",
         code="upstream_malformed",
     )
 

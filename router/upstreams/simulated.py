@@ -15,6 +15,8 @@ from typing import Any
 
 from pydantic import Field
 
+from weighbridge.dialects.base import Dialect
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import Cut, TimedOut, Unreachable
 from weighbridge.units import Usage, estimated_tokens
 from weighbridge.upstreams.base import Completion, Stream, Upstream
@@ -70,7 +72,7 @@ class Simulated(Upstream):
     def _head(self) -> str:
         return f',"model":{json.dumps(self.model)},"choices":[{{"index":0,'
 
-    async def complete(self, body: Body) -> Completion:
+    async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
         plan = self._plan(body.fields)
         await self._work(plan)
         content = "".join(plan.tokens)
@@ -83,7 +85,7 @@ class Simulated(Upstream):
             plan.usage,
         )
 
-    async def stream(self, body: Body) -> Stream:
+    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
         plan = self._plan(body.fields)
         if plan.is_failing:
             raise _failure()

@@ -11,7 +11,8 @@ from weighbridge.classifiers.base import Assessment
 from weighbridge.config import load
 from weighbridge.errors import BadRequest, Denied, ModelNotFound, Refused, Unavailable
 from weighbridge.planning import Planner, explained
-from weighbridge.schemas import ChatRequest
+from weighbridge.dialects.chat import CHAT
+from weighbridge.schemas import Request
 from weighbridge.wire import parse
 
 FENCE = {"name": "private", "when": {"pii": ["email"]}, "then": {"fence": "local"}}
@@ -47,9 +48,9 @@ def make(tmp_path: Path):
     return planner
 
 
-def ask(text: str = "hi", model: str = "auto", **fields) -> ChatRequest:
+def ask(text: str = "hi", model: str = "auto", **fields) -> Request:
     body = parse(json.dumps({"model": model, "messages": [{"role": "user", "content": text}], **fields}).encode())
-    return ChatRequest("wb-1", body, "anyone", {}, 0.0, datetime.now(UTC))
+    return Request("wb-1", CHAT, body, "anyone", {}, 0.0, datetime.now(UTC))
 
 
 async def test_the_first_rule_that_matches_wins(make):

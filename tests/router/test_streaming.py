@@ -5,7 +5,7 @@ import json
 import pytest
 
 from weighbridge.errors import Cut, Failed
-from weighbridge.streaming import Relay
+from weighbridge.streaming import ChoiceRelay
 from weighbridge.units import Usage
 
 
@@ -17,13 +17,13 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 4}
 
 
 def test_chunks_pass_as_they_are():
-    relay = Relay(hide_usage=False)
+    relay = ChoiceRelay(hide_usage=False)
     assert relay.take([chunk("a"), chunk("b")]) == b"data: " + chunk("a") + b"\n\ndata: " + chunk("b") + b"\n\n"
     assert (relay.chunks, relay.is_finished, relay.is_done, relay.usage) == (2, False, False, None)
 
 
 def test_a_whole_answer_ends_with_done():
-    relay = Relay(hide_usage=True)
+    relay = ChoiceRelay(hide_usage=True)
     relay.take([chunk("a"), chunk("", "stop")])
     assert relay.is_finished
     assert relay.take([b"[DONE]"]) == b""
@@ -33,40 +33,40 @@ def test_a_whole_answer_ends_with_done():
 
 @pytest.mark.parametrize("finish", [b'"finish_reason":null', b'"finish_reason": null'])
 def test_an_answer_without_a_finish_reason_is_cut(finish):
-    relay = Relay(hide_usage=True)
+    relay = ChoiceRelay(hide_usage=True)
     relay.take([b'{"choices":[{"delta":{},' + finish + b"}]}"])
     with pytest.raises(Cut):
         relay.end()
 
 
 def test_a_usage_chunk_that_only_we_asked_for_is_taken_out():
-    relay = Relay(hide_usage=True)
+    relay = ChoiceRelay(hide_usage=True)
     assert relay.take([json.dumps({"choices": [], "usage": USAGE}).encode()]) == b""
     assert relay.usage == Usage(3, 4)
     assert relay.chunks == 0
 
 
 def test_a_null_usage_that_only_we_asked_for_is_taken_out():
-    shown = Relay(hide_usage=True).take([chunk(usage=None)])
+    shown = ChoiceRelay(hide_usage=True).take([chunk(usage=None)])
     assert b"usage" not in shown
     assert json.loads(shown[6:]) == json.loads(chunk())
 
 
 def test_usage_that_the_client_asked_for_stays():
-    relay = Relay(hide_usage=False)
+    relay = ChoiceRelay(hide_usage=False)
     event = json.dumps({"choices": [], "usage": USAGE}).encode()
     assert relay.take([event]) == b"data: " + event + b"\n\n"
     assert relay.usage == Usage(3, 4)
 
 
 def test_usage_on_the_last_content_chunk_is_read_and_the_content_stays():
-    relay = Relay(hide_usage=True)
+    relay = ChoiceRelay(hide_usage=True)
     assert b"bye" in relay.take([chunk("bye", "stop", usage=USAGE)])
     assert relay.usage == Usage(3, 4)
 
 
 def test_words_of_the_answer_are_never_taken_for_keys():
-    relay = Relay(hide_usage=True)
+    relay = ChoiceRelay(hide_usage=True)
     text = '{"error": {"message": "x"}, "usage": null, "finish_reason": "stop"}'
     assert relay.take([chunk(text)]) == b"data: " + chunk(text) + b"\n\n"
     assert not relay.is_finished
@@ -75,13 +75,13 @@ def test_words_of_the_answer_are_never_taken_for_keys():
 @pytest.mark.parametrize("event", [b'{"error":{"message":"boom"}}', b'{"error":"boom"}', b'{"error": null, "x": 1}'])
 def test_an_error_event_raises(event):
     with pytest.raises(Failed):
-        Relay(hide_usage=True).take([event])
+        ChoiceRelay(hide_usage=True).take([event])
 
 
 def test_a_usage_chunk_that_is_not_json_raises():
     with pytest.raises(Failed):
-        Relay(hide_usage=True).take([b'{"usage": {'])
+        ChoiceRelay(hide_usage=True).take([b'{"usage": {'])
 
 
 def test_an_event_of_several_lines_stays_one_event():
-    assert Relay(hide_usage=True).take([b'{"choices":\n[]}']) == b'data: {"choices":\ndata: []}\n\n'
+    assert ChoiceRelay(hide_usage=True).take([b'{"choices":\n[]}']) == b'data: {"choices":\ndata: []}\n\n'

@@ -1,0 +1,103 @@
+"""Between a request's dialect and what an upstream speaks: straight through where it can be, through chat where not."""
+
+import json
+from dataclasses import replace
+
+import orjson
+
+from weighbridge.dialects.base import Translation, translated
+from weighbridge.errors import BadRequest, Failed, Incapable, NotServed
+from weighbridge.schemas import Request
+from weighbridge.streaming import DONE, Relay, reported
+from weighbridge.upstreams.base import Completion, Stream, Upstream
+
+
+async def complete(upstream: Upstream, request: Request) -> Completion:
+    """The whole answer, in the request's dialect. Raises UpstreamError."""
+    if upstream.serves(request.dialect.path):
+        try:
+            return await upstream.complete(request.body, request.dialect)
+        except NotServed:
+            pass
+    translation = _translation(upstream, request)
+    completion = await upstream.complete(translated(translation.chat))
+    answer = translation.answer(orjson.loads(completion.body))
+    return replace(completion, body=json.dumps(answer, ensure_ascii=False).encode())
+
+
+async def stream(upstream: Upstream, request: Request) -> tuple[Stream, Relay, bytes]:
+    """An open stream, what follows it, and its first bytes for the client. Raises UpstreamError.
+
+    What comes first is looked at: an upstream may say 200 and then report an error.
+    """
+    opened = await _opened(upstream, request)
+    relay = request.dialect.relay(request.body.fields)
+    try:
+        first = b""
+        while not first and not relay.is_done:
+            events = await opened.read()
+            if not events:
+                relay.end()
+                break
+            first = relay.take(events)
+    except BaseException:
+        await opened.aclose()
+        raise
+    return opened, relay, first
+
+
+async def _opened(upstream: Upstream, request: Request) -> Stream:
+    if upstream.serves(request.dialect.path):
+        try:
+            return await upstream.stream(request.body, request.dialect)
+        except NotServed:
+            pass
+    translation = _translation(upstream, request)
+    return _Translated(await upstream.stream(translated(translation.chat)), translation)
+
+
+def _translation(upstream: Upstream, request: Request) -> Translation:
+    try:
+        return request.dialect.translation(request.body.fields)
+    except BadRequest as error:
+        # Another upstream may speak the dialect itself.
+        raise Incapable(error.message, param=error.param, code=error.code) from error
+
+
+class _Translated(Stream):
+    """Chat chunks, read as another dialect's events."""
+
+    def __init__(self, stream: Stream, translation: Translation) -> None:
+        self._stream = stream
+        self._translation = translation
+        self._has_ended = False
+        self._is_finished = False
+        self.headers = stream.headers
+
+    async def read(self) -> list[bytes]:
+        while not self._has_ended:
+            chunks = await self._stream.read()
+            self._has_ended = not chunks or chunks[-1] == DONE
+            events = [event for chunk in chunks if chunk != DONE for event in self._events(chunk)]
+            if self._has_ended and self._is_finished:  # a cut answer gets no closing events
+                events += map(_as_json, self._translation.end())
+            if events:
+                return events
+        return []
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def _events(self, chunk: bytes) -> list[bytes]:
+        try:
+            fields = orjson.loads(chunk)
+        except orjson.JSONDecodeError:
+            raise Failed("The upstream sent a chunk that is not JSON.", code="upstream_malformed") from None
+        if "error" in fields and "choices" not in fields:
+            raise reported(chunk)
+        self._is_finished |= any(choice.get("finish_reason") for choice in fields.get("choices") or ())
+        return [_as_json(event) for event in self._translation.events(fields)]
+
+
+def _as_json(event: object) -> bytes:
+    return json.dumps(event, ensure_ascii=False).encode()
