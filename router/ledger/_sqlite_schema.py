@@ -15,6 +15,7 @@ from weighbridge.ledger.base import CannotOpen
 log = logging.getLogger(__name__)
 
 BUSY_S = 2.0
+PINS_KEPT_US = 30 * 86_400_000_000  # 30 days: no session goes on for longer
 CHECK_S = 1.0  # a large file is checked for that long at most, so that a restart stays quick
 
 _REQUESTS = """CREATE TABLE requests (
@@ -96,8 +97,14 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+def _add_pins(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE pins (key TEXT NOT NULL PRIMARY KEY, upstream TEXT NOT NULL, set_at INTEGER NOT NULL) WITHOUT ROWID"
+    )
+
+
 # The n-th takes a file from schema n to n + 1, within one transaction.
-_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_pins)
 SCHEMA = len(_MIGRATIONS)
 
 
@@ -230,6 +237,7 @@ def register(connection: sqlite3.Connection, path: str) -> Owner:
     """Enter this process, and close what dead ones left open: their attempts may have been served and billed."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("DELETE FROM pins WHERE set_at < ?", (now_us() - PINS_KEPT_US,))
         for (process,) in connection.execute("SELECT process FROM processes").fetchall():
             _bury_if_dead(connection, path, process)
         cursor = connection.execute("INSERT INTO processes (pid, opened_at) VALUES (?, ?)", (os.getpid(), now_us()))

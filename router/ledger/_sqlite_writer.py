@@ -44,6 +44,7 @@ _CLOSE = _update("requests", Closing._fields, 1)
 _FEEDBACK = """INSERT INTO feedback (request_id, given_at, score, comment)
     SELECT request_id, ?, ?, ? FROM requests WHERE request_id = ?
     ON CONFLICT DO UPDATE SET given_at = excluded.given_at, score = excluded.score, comment = excluded.comment"""
+_PIN = "INSERT OR REPLACE INTO pins VALUES (?, ?, ?)"
 _PROBE = "INSERT OR REPLACE INTO meta VALUES ('probed_at', ?)"
 
 
@@ -71,6 +72,7 @@ class Writer:
     tick: list[Record] = field(default_factory=list)
     queue: "SimpleQueue[list[Record] | None]" = field(default_factory=SimpleQueue)
     marks: deque[tuple[str, int]] = field(default_factory=deque)
+    pins: deque[tuple[str, str]] = field(default_factory=deque)
     kept: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
     has_news: bool = False
     is_failing: bool = False
@@ -130,7 +132,7 @@ class Writer:
     def _write(self, batch: list[Record]) -> None:
         marks = [self.marks.popleft() for _ in range(len(self.marks))]
         records = [*self.kept, *batch]
-        if not records and not marks:
+        if not records and not marks and not self.pins:
             return
         self.kept.clear()
         try:
@@ -151,6 +153,9 @@ class Writer:
                 many(_SENT, [mark for mark in marks if mark not in settled])
             many(_SETTLE, settled.values())
             many(_CLOSE, [(*c[1:], c[0]) for r in records if (c := r.closing)])
+            if self.pins:
+                now = now_us()
+                many(_PIN, [(*self.pins.popleft(), now) for _ in range(len(self.pins))])
             outcomes: list[object] = [self._said(r) if r.feedback or r.is_probe else None for r in records]
             execute("COMMIT")
         except BaseException:

@@ -251,12 +251,13 @@ class Ledger(BaseModel, ABC):
     def turned_away(self, opening: Opening, closing: Closing) -> Awaitable[None]:
         """Record a request that ended without any attempt (denied, nothing allowed)."""
 
+    @abstractmethod
     def remember(self, keys: Sequence[str], upstream: str) -> None:
         """Which upstream the turns of a session go to (`sessions.py`). Committed with the next settlement."""
 
+    @abstractmethod
     async def recall(self, key: str) -> str | None:
-        """The upstream that was remembered last. Raises Unavailable."""
-        return None
+        """The upstream that was remembered last; None where there is none, or the store cannot be read."""
 
     @abstractmethod
     def feedback(self, request_id: str, score: float, comment: str | None) -> Awaitable[bool]:

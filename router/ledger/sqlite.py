@@ -6,7 +6,8 @@ that was acknowledged; `synchronous = "full"` makes that hold for a power cut to
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -84,6 +85,21 @@ class SQLite(Ledger):
 
     def feedback(self, request_id: str, score: float, comment: str | None) -> Awaitable[bool]:
         return self._submit(Record(feedback=(request_id, score, comment)))
+
+    def remember(self, keys: Sequence[str], upstream: str) -> None:
+        if self._writer is not None:
+            self._writer.pins.extend((key, upstream) for key in keys)
+
+    async def recall(self, key: str) -> str | None:
+        return await asyncio.to_thread(self._recalled, key)
+
+    def _recalled(self, key: str) -> str | None:
+        try:
+            with closing(self._connect_to_read()) as connection:
+                found = connection.execute("SELECT upstream FROM pins WHERE key = ?", (key,)).fetchone()
+        except (sqlite3.Error, CannotOpen):
+            return None  # a session that cannot be found is weighed like a new one
+        return found[0] if found else None
 
     async def is_writable(self) -> bool:
         try:

@@ -177,3 +177,16 @@ async def test_two_ledgers_may_share_one_store(closed: Ledger) -> None:
     # The first is alive: what it has under way is its own.
     assert [(e.request_id, e.status) for e in closed.entries()] == [("first", "reserved"), ("second", "settled")]
     await closed.aclose()
+
+
+async def test_a_session_is_remembered_with_the_next_settlement_and_after_a_restart(closed: Ledger) -> None:
+    await closed.aopen()
+    await closed.reserve(opening(), reservation())
+    closed.remember(["a", "b"], "local")
+    await closed.settle(settlement(), closing())
+    assert [await closed.recall(key) for key in ("a", "b", "c")] == ["local", "local", None]
+    closed.remember(["a"], "remote")
+    await closed.aclose()
+    await closed.aopen()
+    assert [await closed.recall(key) for key in ("a", "b")] == ["remote", "local"]
+    await closed.aclose()
