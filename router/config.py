@@ -1,6 +1,5 @@
 """config.toml: read once, checked whole, frozen. Each mistake names its file, line, key, value and remedy."""
 
-import ipaddress
 import json
 import math
 import re
@@ -14,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from weighbridge import overrides, plugins
 from weighbridge.classifiers.base import Classifier
+from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import Ledger
 from weighbridge.overrides import Override
 from weighbridge.policies.base import Policy
 from weighbridge.policies.rules import Rule
 from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
+from weighbridge.server import Server
 from weighbridge.toml_lines import Key, line_of
 from weighbridge.upstreams.base import Upstream
 
@@ -39,24 +40,6 @@ class ConfigError(Exception):
 
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Server(_Table):
-    """`[server]`."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(default=8484, ge=0, le=65535)
-    api_keys_env: str = ""
-    max_body_mb: float = Field(default=16, gt=0, le=1024)
-    drain_s: float = Field(default=30, ge=0)  # how long running requests may take to end after SIGTERM
-
-    @property
-    def is_loopback(self) -> bool:
-        """Only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
 
 
 class Spec(_Table):
@@ -87,6 +70,11 @@ class Config(_Table):
     routes: dict[str, Route]
     rules: tuple[Rule, ...]
     ledger: Ledger
+
+    @property
+    def keys_path(self) -> Path | None:
+        """Where the callers' keys are: beside this file, unless it says otherwise."""
+        return self.path.parent / self.server.keys_path if self.server.keys_path else None
 
     @property
     def needs_classifier(self) -> bool:
@@ -122,6 +110,11 @@ def require_keys(config: Config, environ: Mapping[str, str]) -> None:
         remedy = f'set {name} to one key or several, separated by commas, or set api_keys_env = "" for loopback only'
         place = _place(config.path, ("server", "api_keys_env"))
         raise ConfigError([f"{place}: server.api_keys_env = {json.dumps(name)} is not set or empty: {remedy}"])
+    if config.keys_path:
+        try:
+            KeysFile(config.keys_path).read()
+        except KeysError as error:
+            raise ConfigError([f"{_place(config.path, ('server', 'keys_path'))}: server.keys_path: {error}"]) from error
 
 
 def _place(path: Path, key: Key) -> str:
@@ -292,9 +285,12 @@ class _Reader:
             route = name.lower().partition(":")[0]
             if route in routes:
                 self.problems.add(("upstreams", name), None, f"has the name of the route {route}: rename one of them")
-        if server and not server.is_loopback and not server.api_keys_env:
-            what = 'lets others than this machine in: set server.api_keys_env too, or host = "127.0.0.1"'
+        if server and not server.is_loopback and not server.needs_key:
+            what = 'lets others than this machine in: set server.keys_path or api_keys_env too, or host = "127.0.0.1"'
             self.problems.add(("server", "host"), server.host, what)
+        if server and "*" in server.cors_origins and not server.needs_key:
+            what = 'lets every web page call without a key: name the pages\' origins, as ["https://app.example"], '
+            self.problems.add(("server", "cors_origins"), "*", what + "or set server.keys_path or api_keys_env too")
 
     def names(self, at: Key, allowed: re.Pattern[str]) -> list[str]:
         """The names under a table. Clients ask for them whatever their case, so case must not tell two apart."""

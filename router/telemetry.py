@@ -112,6 +112,7 @@ class Metrics:
 _CODES = {
     "model_not_found",
     "policy_denied",
+    "invalid_api_key",
     "context_length_exceeded",
     "local_unavailable",
     "ledger_unavailable",

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from weighbridge.cli.console import Status, console, print_finding, print_json
 from weighbridge.cli.validate import warnings
 from weighbridge.config import Config, ConfigError, load
 from weighbridge.errors import UpstreamError
+from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import CannotOpen
 from weighbridge.prices import price_list
 from weighbridge.upstreams.base import Upstream
 
 LOOK_S = 10.0  # how long an upstream may take to answer
+_SHORT_KEY = 20  # characters
 _PYTHONS = ((3, 11), (3, 14))
 _PACKAGES = (
     "weighbridge",
@@ -76,7 +79,8 @@ async def _look(path: Path, keep: Callable[[Finding], None]) -> None:
     keep(Finding("config", "ok", f"{path} is valid"))
     for warning in warnings(config, os.environ):
         keep(Finding("config", "warn", warning))
-    keep(_of_keys(config))
+    for finding in _of_keys(config):
+        keep(finding)
     keep(await asyncio.to_thread(_of_classifier, config))
     async for finding in _of_upstreams(config):
         keep(finding)
@@ -104,14 +108,37 @@ def _of_installation() -> Iterator[Finding]:
     yield Finding("packages", "ok", ", ".join(versions))
 
 
-def _of_keys(config: Config) -> Finding:
-    name = config.server.api_keys_env
-    if not name:
-        return Finding("callers", "ok", f"no keys; only this machine is let in (host {config.server.host})")
-    count = len([key for key in os.environ.get(name, "").split(",") if key.strip()])
-    if not count:
+def _of_keys(config: Config) -> Iterator[Finding]:
+    if not config.server.needs_key:
+        yield Finding("callers", "ok", f"no keys; only this machine is let in (host {config.server.host})")
+    if name := config.server.api_keys_env:
+        yield _of_variable(name, os.environ.get(name, ""))
+    if config.keys_path:
+        yield _of_keys_file(KeysFile(config.keys_path))
+
+
+def _of_variable(name: str, value: str) -> Finding:
+    found = [key for key in map(str.strip, value.split(",")) if key]
+    if not found:
         return Finding("callers", "fail", f"{name} is not set: the gateway will not start without callers' keys")
-    return Finding("callers", "ok", f"{count} in {name}")
+    if min(map(len, found)) < _SHORT_KEY:
+        remedy = "`weighbridge keys add NAME` makes one that cannot"
+        return Finding("callers", "warn", f"{len(found)} in {name}, of which the shortest can be guessed; {remedy}")
+    return Finding("callers", "ok", f"{len(found)} in {name}")
+
+
+def _of_keys_file(file: KeysFile) -> Finding:
+    try:
+        keys = file.read()
+    except KeysError as error:
+        return Finding("callers", "fail", str(error))
+    now = datetime.now(UTC)
+    good = sum(not key.has_expired(now) for key in keys)
+    if not good:
+        remedy = "`weighbridge keys add NAME` makes one"
+        return Finding("callers", "warn", f"{file.path} holds no key that is good, so it lets nobody in; {remedy}")
+    expired = f", and {len(keys) - good} that expired" if good < len(keys) else ""
+    return Finding("callers", "ok", f"{good} in {file.path}{expired}")
 
 
 def _of_classifier(config: Config) -> Finding:

@@ -307,8 +307,26 @@ MISTAKES = {
     ),
     "open to all without keys": (
         changed("port = 8484", 'host = "0.0.0.0"'),
-        'config.toml:2: server.host = "0.0.0.0" lets others than this machine in: set server.api_keys_env too, or '
-        'host = "127.0.0.1"',
+        'config.toml:2: server.host = "0.0.0.0" lets others than this machine in: set server.keys_path or '
+        'api_keys_env too, or host = "127.0.0.1"',
+    ),
+    "every page without keys": (
+        changed("port = 8484", 'cors_origins = ["*"]'),
+        'config.toml:2: server.cors_origins = "*" lets every web page call without a key: name the pages\' origins, as '
+        '["https://app.example"], or set server.keys_path or api_keys_env too',
+    ),
+    "an origin with a path": (
+        changed("port = 8484", 'cors_origins = ["https://app.example/"]'),
+        "config.toml:2: server.cors_origins holds 'https://app.example/', which is not an origin: write "
+        '"https://HOST" or "http://HOST:PORT"',
+    ),
+    "the origin of a sandbox": (
+        changed("port = 8484", 'cors_origins = ["null"]'),
+        "config.toml:2: server.cors_origins holds 'null', which is not an origin",
+    ),
+    "a limit of nothing": (
+        changed("port = 8484", "header_timeout_s = 0"),
+        "config.toml:2: server.header_timeout_s = 0 must be above 0",
     ),
     "another version of the format": (
         "schema_version = 2\n" + GOOD,

@@ -86,6 +86,25 @@ async def test_missing_keys_of_callers_are_broken(config: ConfigFile, weighbridg
     assert "callers: 2 in OUR_KEYS" in (await weighbridge("doctor", env={"OUR_KEYS": "a, b"})).out
 
 
+async def test_a_key_that_can_be_guessed_is_a_warning(config: ConfigFile, weighbridge) -> None:
+    config.change("port = 0", 'port = 0\napi_keys_env = "OUR_KEYS"')
+    ended = await weighbridge("doctor", env={"OUR_KEYS": "secret"})
+    assert ended.code == 0
+    assert "warn  callers: 1 in OUR_KEYS, of which the shortest can be guessed" in ended.out
+    assert "secret" not in ended.out
+
+
+async def test_the_keys_file_is_looked_into(config: ConfigFile, weighbridge) -> None:
+    config.change("port = 0", 'port = 0\nkeys_path = "keys.json"')
+    missing = await weighbridge("doctor")
+    assert missing.code == 1
+    assert "FAIL  callers: keys.json: there is no such keys file" in missing.out
+    config.beside("keys.json").touch(mode=0o600)
+    assert "it lets nobody in; `weighbridge keys add NAME` makes one" in (await weighbridge("doctor")).out
+    await weighbridge("keys", "add", "ci")
+    assert "callers: 1 in keys.json" in (await weighbridge("doctor")).out
+
+
 @pytest.mark.parametrize("path", ["nowhere/ledger.db", "not-a-ledger.db"])
 async def test_a_ledger_that_cannot_be_written_is_broken(path: str, config: ConfigFile, weighbridge) -> None:
     config.beside("not-a-ledger.db").write_text("something else altogether, and long enough to be looked at " * 40)

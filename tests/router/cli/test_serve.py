@@ -106,6 +106,49 @@ async def test_callers_need_a_key_where_keys_are_set(config: ConfigFile, serve) 
     await gateway.end()
 
 
+async def test_a_keys_file_that_is_not_there_is_a_bad_config(config: ConfigFile, weighbridge_process) -> None:
+    config.change("port = 0", 'port = 0\nkeys_path = "keys.json"')
+    ended = await weighbridge_process("serve")
+    assert ended.code == 78
+    assert ended.err.startswith("config.toml:3: server.keys_path: keys.json: there is no such keys file; make it with")
+
+
+async def test_an_empty_keys_file_lets_nobody_in_and_says_so(config: ConfigFile, serve) -> None:
+    config.change("port = 0", 'port = 0\nkeys_path = "keys.json"')
+    config.beside("keys.json").touch(mode=0o600)
+    gateway = await serve()
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        await asked(gateway.base_url, authorization="Bearer anything")
+    refused.value.close()
+    ended = await gateway.end()
+    assert "keys.json holds no keys, so it lets nobody in" in ended.err
+
+
+async def test_keys_are_made_and_taken_away_while_it_runs(config: ConfigFile, serve, weighbridge) -> None:
+    config.change("port = 0", 'port = 0\nkeys_path = "keys.json"')
+    made = await weighbridge("keys", "add", "first")
+    gateway = await serve("--workers", "2")
+    assert (await asked(gateway.base_url, authorization=f"Bearer {made.out.strip()}")).status == 200
+    second = (await weighbridge("keys", "add", "second")).out.strip()
+    assert (await _until(200, gateway.base_url, second)) == 200
+    await weighbridge("keys", "revoke", "second")
+    assert (await _until(401, gateway.base_url, second)) == 401
+    await gateway.end()
+
+
+async def _until(status: int, base_url: str, key: str) -> int:
+    """The status of the last answer, once it is this one ten times in a row, whichever worker it comes from."""
+    found = [0]
+    async with asyncio.timeout(30):
+        while found[-10:] != [status] * 10:
+            try:
+                found.append((await asked(base_url, authorization=f"Bearer {key}")).status)
+            except urllib.error.HTTPError as error:
+                found.append(error.code)
+                error.close()
+    return found[-1]
+
+
 async def test_a_request_under_way_is_answered_before_the_end(config: ConfigFile, serve) -> None:
     config.change('model = "sim-small"', 'model = "sim-small"\nttft_s = 1')
     gateway = await serve()
