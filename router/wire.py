@@ -131,30 +131,32 @@ def usage_of(fields: object) -> Usage | None:
 
 
 def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | None]:
-    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's or FastAPI's."""
+    """Message, type, param and code of an error body, in OpenAI's shape, Ollama's, FastAPI's, Google's or TGI's."""
     try:
         fields = json.loads(raw)
     except (ValueError, RecursionError):
         return None, None, None, None
-    error = fields.get("error", fields) if isinstance(fields, dict) else None
+    if isinstance(fields, list) and fields:  # Google puts its one error into a list
+        fields = fields[0]
+    error = (fields.get("error") or fields) if isinstance(fields, dict) else None
     if isinstance(error, str):
-        error = {"message": error}
+        error = {"message": error, "type": fields.get("error_type")}
     if not isinstance(error, dict):
         return None, None, None, None
-    message = error.get("message", error.get("detail"))
+    message = error.get("message") or error.get("detail")
     if message is not None and not isinstance(message, str):
         message = json.dumps(message)
-    code = error.get("code")
     return (
         _SECRET.sub("[removed]", message)[:2000] if message else None,
         _word(error.get("type")),
         _word(error.get("param")),
-        _word(code),
+        _word(error.get("code")),
     )
 
 
 def _word(value: object) -> str | None:
-    return value[:200] if isinstance(value, str) and value else None
+    """A word of the error's; a number is none, nor is Python's "None", which some servers write for nothing."""
+    return value[:200] if isinstance(value, str) and value not in {"", "None"} else None
 
 
 def estimated_output_tokens(answer: bytes) -> int:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from weighbridge.errors import BadRequest
 from weighbridge.units import Usage
-from weighbridge.wire import estimated_output_tokens, parse, usage_of
+from weighbridge.wire import error_fields, estimated_output_tokens, parse, usage_of
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -94,3 +94,82 @@ def test_usage_is_what_the_provider_said_or_unknown(usage, expected):
 def test_an_answer_without_usage_is_estimated_from_its_text():
     answer = {"choices": [{"message": {"role": "assistant", "content": "word " * 100}}]}
     assert 120 <= estimated_output_tokens(json.dumps(answer).encode()) <= 130
+
+
+_REFUSED = "invalid_request_error"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            {"error": {"message": "m", "type": _REFUSED, "param": "max_tokens", "code": "unsupported_parameter"}},
+            ("m", _REFUSED, "max_tokens", "unsupported_parameter"),
+        ),
+        # Azure
+        ({"error": {"code": "DeploymentNotFound", "message": "m"}}, ("m", None, None, "DeploymentNotFound")),
+        (
+            {"error": {"message": "m", "type": None, "param": "prompt", "code": "content_filter", "status": 400}},
+            ("m", None, "prompt", "content_filter"),
+        ),
+        # vLLM, before and since 0.10
+        (
+            {"object": "error", "message": "m", "type": "BadRequestError", "param": None, "code": 400},
+            ("m", "BadRequestError", None, None),
+        ),
+        (
+            {"error": {"message": "m", "type": "BadRequestError", "param": "temperature", "code": 400}},
+            ("m", "BadRequestError", "temperature", None),
+        ),
+        # llama.cpp
+        (
+            {"error": {"code": 400, "message": "m", "type": "exceed_context_size_error", "n_ctx": 4096}},
+            ("m", "exceed_context_size_error", None, None),
+        ),
+        # Ollama's two, LM Studio, TGI
+        ({"error": "m"}, ("m", None, None, None)),
+        ({"error": {"message": "m", "type": _REFUSED, "param": None, "code": None}}, ("m", _REFUSED, None, None)),
+        ({"error": "m", "error_type": "validation"}, ("m", "validation", None, None)),
+        # Anthropic
+        (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "m"}, "request_id": "req_1"},
+            ("m", "overloaded_error", None, None),
+        ),
+        # Gemini
+        (
+            [{"error": {"code": 400, "message": "m", "status": "INVALID_ARGUMENT", "details": []}}],
+            ("m", None, None, None),
+        ),
+        # Mistral
+        (
+            {"object": "error", "message": "m", "type": _REFUSED, "param": None, "code": "1000"},
+            ("m", _REFUSED, None, "1000"),
+        ),
+        (
+            {"object": "error", "message": {"detail": [{"loc": ["body"], "msg": "m"}]}, "type": _REFUSED},
+            ('{"detail": [{"loc": ["body"], "msg": "m"}]}', _REFUSED, None, None),
+        ),
+        # FastAPI
+        ({"detail": "Not Found"}, ("Not Found", None, None, None)),
+        ({"detail": [{"loc": ["body"], "msg": "m"}]}, ('[{"loc": ["body"], "msg": "m"}]', None, None, None)),
+        # LiteLLM, OpenRouter
+        ({"error": {"message": "m", "type": "None", "param": "None", "code": "400"}}, ("m", None, None, "400")),
+        ({"error": {"message": "m", "code": 429, "metadata": {"raw": "r"}}, "user_id": "u"}, ("m", None, None, None)),
+        ({"error": None, "message": "m"}, ("m", None, None, None)),
+        (
+            {"error": {"message": "at https://10.0.0.1/v1 with sk-abcdefgh12"}},
+            ("at [removed] with [removed]",) + (None,) * 3,
+        ),
+        ({"error": {}}, (None,) * 4),
+        ([], (None,) * 4),
+        (["m"], (None,) * 4),
+        ("m", (None,) * 4),
+    ],
+)
+def test_the_error_bodies_of_real_servers_are_read(body, expected):
+    assert error_fields(json.dumps(body).encode()) == expected
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>502 Bad Gateway</html>", b"\xff", b"[" * 100_000])
+def test_an_error_body_that_is_no_json_says_nothing(raw):
+    assert error_fields(raw) == (None,) * 4
