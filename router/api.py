@@ -22,10 +22,11 @@ from weighbridge.asgi import (
     read_body,
     respond,
 )
+from weighbridge.attempts import Failure
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import WeighbridgeError
-from weighbridge.gateway import Answer, Failure, Gateway, Opened
+from weighbridge.gateway import Answer, Gateway, Opened
 from weighbridge.schemas import Request
 from weighbridge.trip import Trip
 from weighbridge.units import as_usd

@@ -92,10 +92,12 @@ class UpstreamError(WeighbridgeError):
     """An upstream failed.
 
     billable: the upstream may have done the work, so what it cost is unknown rather than nothing.
+    may_retry: nothing was received and it may pass, so the same upstream may be tried again.
     """
 
     status, code = 502, "upstream_error"
     billable: bool = True
+    may_retry: bool = False
     end_reason: str = "error"
 
     @property
@@ -136,7 +138,7 @@ class Incapable(Refused):
 
 
 class NotServed(Incapable):
-    """This upstream has nothing at the path asked for."""
+    """The upstream has nothing at the path asked for."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"The upstream does not serve {path}.", code="not_found")

@@ -36,6 +36,7 @@ class Trip:
         self._ended: list[Settlement] = []
         self._waited_s = 0.0  # for upstreams, so not our overhead
         self.overhead_s = 0.0
+        self.skipped: str | None = None  # an upstream that was left out because its breaker is open
 
     @property
     def attempt(self) -> Attempt:
@@ -53,7 +54,8 @@ class Trip:
     def why(self) -> str:
         """The words after the reason."""
         if self.was_fallback:
-            return f"{self.plan.decision.upstream} {self._ended[-1].error_code if self._ended else ''}".rstrip()
+            codes = (ended.error_code for ended in self._ended if ended.error_code)
+            return f"{self.plan.decision.upstream} {'circuit_open' if self.skipped else next(codes, '')}".rstrip()
         return self.plan.decision.detail
 
     @property
@@ -154,6 +156,10 @@ class Trip:
             latency_s=self._now() - self.request.received_s,
             overhead_s=self.overhead_s,
         )
+
+    def unanswered(self, error: WeighbridgeError) -> Closing:
+        """The request ended before any attempt."""
+        return turned_away(self.request, error)[1]._replace(reason=self.plan.decision.reason)
 
     def _baseline_cost(self, last: Settlement) -> int | None:
         """What the same tokens would have cost on the baseline. Without an answer there is nothing to compare."""

@@ -214,7 +214,9 @@ def _unanswered(error: OSError) -> UpstreamError:
         return Unreachable("The upstream cannot be reached.")
     if isinstance(error, ssl.SSLError):
         return Failed("The upstream's TLS certificate is not valid.", code="upstream_tls")
-    return Failed("The upstream's connection broke before it answered.", code="upstream_cut")
+    broken = Failed("The upstream's connection broke before it answered.", code="upstream_cut")
+    broken.may_retry = True
+    return broken
 
 
 async def _refusal(reply: Reply) -> UpstreamError:
@@ -244,6 +246,7 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
         return Failed("The upstream answered with a redirect, which is not followed.", code="upstream_redirect")
     error = Failed(f"The upstream failed with status {status}.", retry_after_s=retry_after_s)
     error.billable = False
+    error.may_retry = True
     return error
 
 

@@ -86,11 +86,12 @@ def test_a_silent_upstream_is_left_at_the_first_token_limit(gateway, local, remo
 
 def test_both_down_is_one_error_that_says_when_to_come_back(gateway, local, remote):
     local.then(respond(500, {}))
-    remote.then(reset())
+    remote.then(reset(), reset())
     answer = chat(gateway)
     assert answer.status_code in {502, 503}
     assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
-    assert answer.headers["x-weighbridge-attempts"] == "2"
+    # The last one is tried once more: nothing was received, so nothing is done twice.
+    assert answer.headers["x-weighbridge-attempts"] == "3"
     assert gateway.rows()[0]["status"] in {"unknown", "released"}
     assert gateway.rows()[0]["http_status"] == answer.status_code
 
@@ -231,13 +232,49 @@ PRIVATE = [{"role": "user", "content": "Write to jane.doe@example.com that I am 
 @pytest.mark.parametrize("model", ["auto", "auto:remote", "remote", "large-1", "router-x-0.0"])
 def test_a_fenced_request_never_reaches_the_remote(start, local: ScriptedUpstream, remote: ScriptedUpstream, model):
     gateway = start(rules=FENCE, classifier={"use": "constant", "score": 0.99})
-    local.then(completion(), reset(), respond(500, {}), respond(429, {}))
-    answers = [chat(gateway, model=model, messages=PRIVATE) for _ in range(4)]
-    assert [a.status_code for a in answers] == [200, 503, 503, 429]
+    answers = []
+    for behaviour in (completion(), respond(429, {}), reset(), respond(500, {})):
+        local.always(behaviour)
+        answers.append(chat(gateway, model=model, messages=PRIVATE))
+    assert [a.status_code for a in answers] == [200, 429, 503, 503]
     assert answers[0].headers["x-weighbridge-reason"].split()[0] == "fence"
-    assert answers[1].json()["error"]["code"] == "local_unavailable"
-    assert "retry-after" in answers[1].headers
+    assert answers[2].json()["error"]["code"] == "local_unavailable"
+    assert "retry-after" in answers[2].headers
     assert not remote.seen
+
+
+def test_a_failure_that_passes_is_survived_where_only_one_upstream_may_answer(start, local, remote):
+    gateway = start(rules=FENCE)
+    local.then(respond(503, {}), completion(), reset(), completion(), respond(429, {}, {"retry-after-ms": "5"}))
+    answers = [chat(gateway, messages=PRIVATE) for _ in range(3)]
+    assert [a.status_code for a in answers] == [200, 200, 200]
+    assert [a.headers["x-weighbridge-attempts"] for a in answers] == ["2", "2", "2"]
+    assert [row["status"] for row in gateway.rows("attempts")][::2] == ["released", "unknown", "released"]
+    assert not remote.seen
+
+
+def test_an_upstream_that_keeps_failing_is_left_alone_and_its_callers_are_told_at_once(start, local, remote):
+    gateway = start(rules=FENCE)
+    local.always(respond(500, {}))
+    for _ in range(3):
+        chat(gateway, messages=PRIVATE)
+    asked = len(local.chats)
+    assert asked <= 6
+    answer = chat(gateway, messages=PRIVATE)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "local_unavailable")
+    assert 1 <= int(answer.headers["retry-after"]) <= 5
+    assert len(local.chats) == asked
+    assert chat(gateway).headers["x-weighbridge-upstream"] == "remote"
+    assert gateway.rows()[-1]["reason"] == "fallback"
+    assert not any(canary in str(remote.seen) for canary in ("jane.doe",))
+
+
+def test_what_one_caller_gets_wrong_closes_the_door_for_nobody(gateway, local):
+    for status in (400, 404, 422, 429):
+        local.then(*[respond(status, {"error": {"message": "no"}})] * 3)
+    for _ in range(12):
+        chat(gateway, model="local")
+    assert chat(gateway, model="local").status_code == 200
 
 
 def test_a_rule_can_deny_and_the_ledger_keeps_it(start, local, remote):

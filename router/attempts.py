@@ -1,0 +1,196 @@
+"""The one engine that makes attempts: whom to try, how often, when to stop, and what of it the ledger learns.
+
+No other layer retries. At most `MOST` attempts go out for a request, whatever fails. While another upstream is left,
+that is tried; the last one is tried again where nothing was received and another try may help. Who asked for one
+upstream by name gets one attempt at it.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from weighbridge.breaker import Breaker
+from weighbridge.errors import Limited, Refused, Unavailable, UpstreamError, WeighbridgeError
+from weighbridge.ledger.base import Closing, Ledger, Settlement
+from weighbridge.telemetry import Metrics
+from weighbridge.trip import Trip
+from weighbridge.upstreams.base import Upstream
+
+T = TypeVar("T")
+
+MOST = 4
+MOST_WAIT_S = 2.0  # for an upstream that says when to come back; a longer wait is the client's
+_PAUSE_S = 0.25  # the longest first pause where it does not say; it doubles
+
+
+class Failure(Exception):
+    """A request that got no answer: the client's error, and how far the request came."""
+
+    def __init__(self, error: WeighbridgeError, trip: Trip | None) -> None:
+        super().__init__(error.code)
+        self.error = error
+        self.trip = trip
+
+
+class Attempts:
+    """Makes them, and keeps the books on each."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        metrics: Metrics,
+        upstreams: Iterable[str],
+        *,
+        now: Callable[[], float],
+        version: str | None,
+    ) -> None:
+        self._ledger = ledger
+        self._metrics = metrics
+        self._version = version  # the classifier's
+        self.breakers = {name: Breaker(now) for name in upstreams}
+        self._leaving: set[asyncio.Future[None]] = set()
+
+    async def make(self, trip: Trip, act: Callable[[Upstream], Awaitable[T]]) -> T:
+        """Let `act` call one upstream after the other until one answers. Raises Failure, with the books closed."""
+        left = list(trip.plan.chain)
+        while True:
+            name = self._next(trip, left)
+            if name is None:
+                raise await self._turned_away(trip)
+            await self._reserve(trip, name)
+            try:
+                answer = await act(trip.plan.reach[name])
+            except UpstreamError as error:
+                await self._failed(trip, error, left)
+            except asyncio.CancelledError:
+                self.abandon(trip, trip.broken("client_gone", None, 0))
+                raise
+            else:
+                self.breakers[name].succeeded()
+                return answer
+
+    def _next(self, trip: Trip, left: list[str]) -> str | None:
+        """The first upstream left whose breaker lets us through; those it does not are left out."""
+        while left:
+            if self.breakers[left[0]].admits():
+                return left[0]
+            trip.skipped = left.pop(0)
+        return None
+
+    async def _failed(self, trip: Trip, error: UpstreamError, left: list[str]) -> None:
+        """Book a failure. Returns when another attempt is due, with `left` as it now is."""
+        name = trip.attempt.upstream
+        self._tell_breaker(name, error)
+        self._metrics.attempt_failed(name, error.code)
+        settlement = trip.failed(error)
+        pause_s = _pause(trip, error, is_last=len(left) == 1)
+        if pause_s is None:
+            left.pop(0)
+        is_over = not left or not error.may_fall_back or len(trip.attempts) >= MOST
+        if is_over:
+            await self.close(trip, settlement, error.status)
+            raise Failure(_for_client(error, trip), trip) from error
+        await self._record(settlement, None)
+        if pause_s:
+            try:
+                await asyncio.sleep(pause_s)
+            except asyncio.CancelledError:
+                self.abandon(trip, settlement)
+                raise
+
+    def _tell_breaker(self, name: str, error: UpstreamError) -> None:
+        if isinstance(error, Refused | Limited):
+            self.breakers[name].left()
+        else:
+            self.breakers[name].failed(for_good=error.code == "upstream_auth")
+
+    async def _turned_away(self, trip: Trip) -> Failure:
+        """Every upstream in reach has an open breaker: none is asked."""
+        names = trip.plan.chain
+        wait_s = min(self.breakers[name].wait_s for name in names) or 1.0
+        where = ("The request must stay on a local upstream, and none answers.", "local_unavailable")
+        message, code = where if trip.plan.fence else ("No upstream answers at present.", "upstream_unavailable")
+        error = Unavailable(message, code=code, retry_after_s=wait_s)
+        if trip.attempts:
+            last = trip.total
+            await self.close(trip, last, error.status)
+            return Failure(error, trip)
+        opening = trip.opening(classifier=self._version, store_prompt=self._ledger.store_prompts)
+        await self._ledger.turned_away(opening, trip.unanswered(error))
+        self._metrics.turned_away(error.code)
+        return Failure(error, None)
+
+    async def _reserve(self, trip: Trip, name: str) -> None:
+        """Commit the attempt before the wire is touched."""
+        is_first = not trip.attempts
+        reservation = trip.begin(name)
+        opening = trip.opening(classifier=self._version, store_prompt=self._ledger.store_prompts) if is_first else None
+        try:
+            await self._ledger.reserve(opening, reservation)
+        except Unavailable as error:
+            self.breakers[name].left()
+            raise Failure(error, trip) from error
+        except asyncio.CancelledError:
+            self.abandon(trip, trip.never_sent("client_gone"))
+            raise
+        self._ledger.sent(reservation.request_id, reservation.attempt_no)
+
+    async def close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
+        """The last attempt has ended, and with it the request."""
+        closing = trip.closing(http_status)
+        self._metrics.request_ended(trip.plan, closing)
+        await self._record(settlement, closing)
+        return closing
+
+    def broke(self, trip: Trip) -> None:
+        """The upstream failed in the middle of its answer."""
+        self.breakers[trip.attempt.upstream].failed()
+
+    def abandon(self, trip: Trip, settlement: Settlement) -> None:
+        """The client has left: the row is on its way to the disk, and there is nobody to wait for it."""
+        self.breakers[trip.attempt.upstream].left()
+        closing = trip.closing(499)
+        self._metrics.request_ended(trip.plan, closing)
+        row = asyncio.ensure_future(self._ledger.settle(settlement, closing))
+        self._leaving.add(row)
+        row.add_done_callback(self._left)
+
+    async def _record(self, settlement: Settlement, closing: Closing | None) -> None:
+        try:
+            await self._ledger.settle(settlement, closing)
+        except Unavailable:
+            # The reservation stands, so the ledger knows that something is owed; the client keeps its answer.
+            self._metrics.ledger_failed()
+
+    def _left(self, row: "asyncio.Future[None]") -> None:
+        self._leaving.discard(row)
+        if row.exception():
+            self._metrics.ledger_failed()
+
+
+def _pause(trip: Trip, error: UpstreamError, *, is_last: bool) -> float | None:
+    """How long to wait before the same upstream is tried again; None for not at all."""
+    if trip.plan.target.pin or len(trip.attempts) >= MOST:
+        return None
+    tries = sum(attempt.upstream == trip.attempt.upstream for attempt in trip.attempts)
+    if isinstance(error, Limited):
+        if error.retry_after_s is not None:
+            return error.retry_after_s if error.retry_after_s <= MOST_WAIT_S and tries < 2 else None
+        return _jittered(tries) if is_last and tries < 3 else None
+    return _jittered(tries) if is_last and error.may_retry and tries < 2 else None
+
+
+def _jittered(tries: int) -> float:
+    return random.uniform(0, _PAUSE_S * 2 ** (tries - 1))  # noqa: S311  # spreads callers, hides nothing
+
+
+def _for_client(error: UpstreamError, trip: Trip) -> WeighbridgeError:
+    """What the client is told when nothing is left to try."""
+    retry_after_s = error.retry_after_s or 5
+    if trip.plan.fence and error.status in {502, 503, 504}:
+        message = "The request must stay on a local upstream, and none answers."
+        return Unavailable(message, code="local_unavailable", retry_after_s=retry_after_s)
+    if error.status == 503:
+        error.retry_after_s = retry_after_s
+    return error
