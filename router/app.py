@@ -12,6 +12,7 @@ from weighbridge import __version__
 from weighbridge.api import ModelEndpoint, refused
 from weighbridge.asgi import ASGIApp, Message, Receive, Scope, Send, headers_of, respond
 from weighbridge.config import Config, require_keys
+from weighbridge.cors import Cors, is_preflight
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import MethodNotAllowed, WeighbridgeError
@@ -39,11 +40,15 @@ class Application:
         self._kept_responses = KeptResponses(parts)
         self._forwards = ForwardEndpoint(parts)
         self._pages = _pages(parts)
+        origins = parts.config.server.cors_origins
+        self._cors = Cors(frozenset(origins)) if origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._pages(scope, receive, send)
             return
+        if self._cors:
+            send = self._cors.marking(scope, send)
         answer = _Started(send)
         try:
             await self._handle(scope, receive, answer)
@@ -62,6 +67,10 @@ class Application:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         headers = headers_of(scope)
+        if self._cors and is_preflight(scope["method"], headers):
+            await send({"type": "http.response.start", "status": 204, "headers": self._cors.preflight(headers)})
+            await send({"type": "http.response.body"})
+            return
         scope["weighbridge.headers"] = headers
         scope["weighbridge.caller"] = self.parts.access.admit(path, headers)
         if endpoint := self._endpoint(path.removeprefix("/v1")):

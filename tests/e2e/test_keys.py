@@ -86,13 +86,12 @@ def test_each_key_opens_what_its_scope_names(gateway, keys):
 
 def test_wrong_keys_are_counted_and_told_nothing(gateway, keys):
     good = keys["chat"]
-    near = [good[:-1], good + "x", good.lower(), good.removeprefix("wb-"), " ", "wb-", "x" * 5000]
+    near = [good[:-1], good + "x", good.lower(), good.removeprefix("wb-"), "wb-", "x" * 5000]
     bodies = set()
     for key in near:
         answer = httpx.get(f"{gateway.url}/models", headers={"x-api-key": key})
         assert answer.status_code == 401
-        if key.strip():
-            bodies.add(answer.text)
+        bodies.add(answer.text)
     assert len(bodies) == 1
     assert good not in bodies.pop()
     metrics = httpx.get(f"{gateway.root}/metrics", headers={"x-api-key": keys["report"]}).text
