@@ -18,9 +18,9 @@ FOLDERS = {"router": "weighbridge", "policies": "weighbridge.policies", "classif
 FLOORS = (
     {"__main__", "cli", "demo", "app", "parts", "pages", "forwarding"},
     {"api", "asgi", "access", "connections", "cors"},
-    {"gateway", "attempts", "interpreting", "planning", "sessions", "trip", "schemas", "telemetry"},
+    {"gateway", "interpreting", "planning", "sessions", "trip", "schemas", "telemetry"},
 )
-STORY = ("gateway", "attempts", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")  # the way of one request
+STORY = ("gateway", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")  # the way of one request
 SHELVES = {
     "policies": "tests/policies",
     "classifiers": "tests/classifiers",
