@@ -92,8 +92,7 @@ class Encoder:
         return [[opening, *window.ends_of_tokens(encoding.ids, size), closing] for encoding in encodings]
 
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        ids = np.array([tokens], dtype=np.int64)
-        found = self._session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        found = self._session.run(None, {"input_ids": np.array([tokens], dtype=np.int64)})
         embedding: NDArray[np.float32] = found[0][0]
         return embedding
 
@@ -124,12 +123,13 @@ def _session(path: Path, content: bytes, size: int, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # The graph is written in the operators that run: what onnxruntime would fuse further is slower.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Threads that wait do not burn the processor that the gateway needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        probe = np.array([[0, 0]], dtype=np.int64)
-        embedding = session.run(None, {"input_ids": probe, "attention_mask": np.ones_like(probe)})[0]
+        embedding = session.run(None, {"input_ids": np.zeros((1, 2), dtype=np.int64)})[0]
     except Exception as error:  # onnxruntime's exceptions have no public base
         raise ArtefactError(path, "is not the encoder that this release runs") from error
     if embedding.shape != (1, size) or not np.isfinite(embedding).all():
