@@ -24,6 +24,7 @@ class Responses(Dialect):
     """OpenAI's Responses."""
 
     path: ClassVar[str] = "/responses"
+    keeps_answers: ClassVar[bool] = True
 
     def check(self, fields: Fields) -> None:
         expect_model(fields)
@@ -68,6 +69,13 @@ class Responses(Dialect):
 
     def relay(self, fields: Fields) -> Relay:
         return TypedRelay(last=_LAST, usage=self._merged)
+
+    def goes_on_from(self, fields: Fields) -> str | None:
+        return fields.get("previous_response_id") or None
+
+    def kept_id(self, answer: Fields) -> str | None:
+        kept = answer.get("id")
+        return kept if isinstance(kept, str) and answer.get("store") is not False else None
 
     def translation(self, fields: Fields) -> Translation:
         return ResponsesTranslation(fields, token=uuid4().hex, now_s=int(time.time()))

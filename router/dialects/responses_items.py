@@ -1,8 +1,9 @@
 """The items of a Response while they grow: each says what its opening, every addition and its closing send."""
 
-import json
 from abc import ABC, abstractmethod
 from typing import Any
+
+import orjson
 
 from weighbridge.dialects.responses_freeform import FreeformReader
 from weighbridge.dialects.responses_tools import Tool
@@ -197,8 +198,8 @@ class SearchCall(Call):
     def _finish(self) -> list[Event]:
         text = "".join(self._texts)
         try:
-            self.fields["arguments"] = json.loads(text or "{}")
-        except (ValueError, RecursionError):
+            self.fields["arguments"] = orjson.loads(text or "{}")
+        except orjson.JSONDecodeError:
             self.fields["arguments"] = {"query": text}
         return []
 
