@@ -15,12 +15,16 @@ SENTENCE = "The quick brown fox jumps over the lazy dog while the weighbridge co
 
 @dataclass
 class Seen:
-    """One request as it arrived. `left` is set when the other side closed the connection before we did."""
+    """One request as it arrived. `left` is set when the other side closed the connection before we did.
+
+    head: its first line and its headers, byte for byte; headers: by their names in lower case.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: bytes
+    head: bytes = b""
     left: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -132,7 +136,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Seen | None:
         await reader.readline()
     else:
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Seen(method, path, headers, body)
+    return Seen(method, path, headers, body, head)
 
 
 # Behaviours
