@@ -25,12 +25,18 @@ from weighbridge.asgi import (
 from weighbridge.attempts import Failure
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
+from weighbridge.dialects.completions import COMPLETIONS
+from weighbridge.dialects.embeddings import EMBEDDINGS
+from weighbridge.dialects.messages import MESSAGES
+from weighbridge.dialects.responses import RESPONSES
 from weighbridge.errors import WeighbridgeError
 from weighbridge.gateway import Answer, Gateway, Opened
 from weighbridge.schemas import Request
 from weighbridge.trip import Trip
 from weighbridge.units import as_usd
 from weighbridge.wire import parse
+
+DIALECTS: tuple[Dialect, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES)
 
 _UNBUFFERED: list[Header] = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
@@ -176,7 +182,12 @@ def passed(headers: Mapping[str, str]) -> list[Header]:
     return [header(name, value) for name, value in headers.items()]
 
 
-def refused(error: WeighbridgeError, dialect: Dialect = CHAT) -> tuple[int, list[Header], bytes]:
+def dialect_of(path: str) -> Dialect:
+    """In whose shape an error at this path is told."""
+    return next((d for d in DIALECTS if path.removeprefix("/v1").startswith(d.path)), CHAT)
+
+
+def refused(error: WeighbridgeError, path: str) -> tuple[int, list[Header], bytes]:
     """An error from before a request was one, ready to send."""
-    status, headers, body = error_answer(error, dialect)
+    status, headers, body = error_answer(error, dialect_of(path))
     return status, [header("x-request-id", new_request_id()), *headers], body

@@ -9,20 +9,16 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from weighbridge import __version__
-from weighbridge.api import ModelEndpoint, refused
+from weighbridge.api import DIALECTS, ModelEndpoint, refused
 from weighbridge.asgi import ASGIApp, Message, Receive, Scope, Send, headers_of, respond
 from weighbridge.config import Config, require_keys
 from weighbridge.cors import Cors, is_preflight
-from weighbridge.dialects.base import Dialect
-from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import MethodNotAllowed, WeighbridgeError
 from weighbridge.forwarding import ForwardEndpoint, KeptResponses
 from weighbridge.pages import add_pages
 from weighbridge.parts import Parts, compose
 
 log = logging.getLogger(__name__)
-
-_DIALECTS: tuple[Dialect, ...] = (CHAT,)
 
 
 def create_app(config: Config, environ: Mapping[str, str] = os.environ) -> "Application":
@@ -36,7 +32,7 @@ class Application:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self._models = {d.path: ModelEndpoint(d, parts.gateway, parts.max_body_bytes) for d in _DIALECTS}
+        self._models = {d.path: ModelEndpoint(d, parts.gateway, parts.max_body_bytes) for d in DIALECTS}
         self._kept_responses = KeptResponses(parts)
         self._forwards = ForwardEndpoint(parts)
         self._pages = _pages(parts)
@@ -56,13 +52,13 @@ class Application:
             if error.status == 401:
                 self.parts.metrics.turned_away(error.code)
             if not answer.has_begun:
-                await respond(send, *refused(error, _dialect_of(scope["path"])))
+                await respond(send, *refused(error, scope["path"]))
         except Exception as error:
             # The one place for what nobody foresaw: the connection lives on, and the log names the kind, not the text.
             log.error("unhandled %s at %s", type(error).__name__, _where(error))
             if not answer.has_begun:
                 unforeseen = WeighbridgeError("The gateway failed; its log says more.")
-                await respond(send, *refused(unforeseen, _dialect_of(scope["path"])))
+                await respond(send, *refused(unforeseen, scope["path"]))
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
@@ -102,11 +98,6 @@ class _Started:
     async def __call__(self, message: Message) -> None:
         self.has_begun = True
         await self._send(message)
-
-
-def _dialect_of(path: str) -> Dialect:
-    """In whose shape an error at this path is told."""
-    return next((d for d in _DIALECTS if path.removeprefix("/v1").startswith(d.path)), CHAT)
 
 
 def _pages(parts: Parts) -> FastAPI:

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from weighbridge.api import read_request, refused
 from weighbridge.asgi import read_body
 from weighbridge.dialects.chat import CHAT
+from weighbridge.dialects.messages import check_count
+from weighbridge.dialects.messages_count import count_tokens
 from weighbridge.errors import BadRequest, MethodNotAllowed, NotFound, WeighbridgeError
 from weighbridge.parts import Parts
 from weighbridge.reports.render import render
@@ -46,6 +48,15 @@ def _api(parts: Parts) -> APIRouter:
         caller = request.scope["weighbridge.caller"]
         chat = await read_request(CHAT, request.receive, headers, caller, parts.max_body_bytes)
         return JSONResponse(await parts.gateway.explain(chat))
+
+    @router.post("/messages/count_tokens")
+    async def count(request: Request) -> dict[str, int]:
+        """About how many tokens a messages body has; nobody is asked."""
+        raw = await read_body(request.receive, request.scope["weighbridge.headers"], parts.max_body_bytes)
+        fields = parse(raw).fields
+        check_count(fields)
+        parts.planner.target(fields["model"])
+        return {"input_tokens": count_tokens(fields)}
 
     @router.post("/feedback")
     async def feedback(request: Request) -> dict[str, str]:
@@ -116,8 +127,8 @@ async def _not_served(request: Request, error: Exception) -> Response:
     return await _refused(request, NotFound(f"There is nothing at {request.url.path[:200]}."))
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, WeighbridgeError)  # noqa: S101  # registered for nothing else
-    status, headers, body = refused(error)
+    status, headers, body = refused(error, request.scope["path"])
     plain = {name.decode(): value.decode() for name, value in headers}
     return Response(body, status, {**plain, "content-type": "application/json"})

@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
+from weighbridge.dialects.embeddings import EMBEDDINGS
 from weighbridge.errors import Cut, Failed, Incapable, Refused, Unreachable, UpstreamError
 from weighbridge.upstreams import ollama_translation as translation
 from weighbridge.upstreams.base import Completion, Stream
@@ -51,7 +52,12 @@ class Ollama(HttpUpstream):
             raise ValueError(f"{url!r} is Ollama's OpenAI endpoint, which ignores num_ctx: leave out the /v1")
         return url
 
+    def serves(self, path: str) -> bool:
+        return path in {CHAT.path, EMBEDDINGS.path}
+
     async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
+        if dialect is EMBEDDINGS:
+            return await self._embedded(body)
         reply = await self._ask(body, is_stream=False)
         answer = parsed(await reply.body())
         if not isinstance(answer, dict) or not isinstance(answer.get("message"), dict):
@@ -93,6 +99,18 @@ class Ollama(HttpUpstream):
         self._cannot_think = True
         del wanted["think"]
         return await self._post_json("/api/chat", wanted, first_token_s)
+
+    async def _embedded(self, body: Body) -> Completion:
+        """Embeddings have no window to be lost: Ollama's OpenAI endpoint will do."""
+        try:
+            reply = await self.post("/v1/embeddings", body.spliced({"model": self.model}), first_token_s=None)
+        except Refused as refusal:
+            raise _explained(refusal, self.model) from refusal
+        raw = await reply.body()
+        fields = parsed(raw)
+        if not isinstance(fields, dict) or not EMBEDDINGS.is_answer(fields):
+            raise _failure(fields)
+        return Completion(raw, EMBEDDINGS.usage_of(fields), reply.headers)
 
     async def _post_json(self, path: str, wanted: dict[str, Any], first_token_s: float | None = None) -> Reply:
         try:

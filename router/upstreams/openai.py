@@ -3,15 +3,16 @@
 import asyncio
 import re
 from contextlib import suppress
-from typing import Any
 
 from pydantic import PrivateAttr
 
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import Failed, NotServed, Refused, UpstreamError
+from weighbridge.upstreams.adapting import Lack, adapted, lack_of
 from weighbridge.upstreams.base import Completion, Forward, Stream
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
+from weighbridge.upstreams.quirks import Tidy, tidied
 from weighbridge.upstreams.sse import Splitter
 from weighbridge.wire import Body, error_fields, parse
 
@@ -25,12 +26,15 @@ class OpenAI(HttpUpstream):
     endpoints: what the server has besides chat completions, such as ["/embeddings", "/responses"]. Without it the
         gateway finds out: what answers 404 or 405 is not asked for again. Anthropic's /messages is asked for only where
         it is named here.
+    lacks: what the server does not take, to be put in words that it knows. What it refuses in plain words is learnt.
     """
 
     include_usage: bool = True  # ask for the usage of streams, for the ledger; off for servers that refuse the field
     endpoints: tuple[str, ...] | None = None
+    lacks: tuple[Lack, ...] = ()
 
     _missing: set[str] = PrivateAttr(default_factory=set)
+    _learnt: frozenset[Lack] = PrivateAttr(default=frozenset())
 
     def serves(self, path: str) -> bool:
         if path == CHAT.path:
@@ -40,21 +44,22 @@ class OpenAI(HttpUpstream):
         return path != "/messages" and path not in self._missing
 
     async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
-        reply = await self._post(dialect, body, {}, first_token_s=None)
+        reply = await self._post(dialect, body, first_token_s=None)
         raw = await reply.body()
         fields = parsed(raw)
         if not isinstance(fields, dict) or not dialect.is_answer(fields):
             raise _nonsense(raw)
         if not fields.get("model"):
             raw = _named(raw, self.model)
+        if self._is_mended(dialect):
+            raw = tidied(raw)
         return Completion(raw, dialect.usage_of(fields), reply.headers)
 
     async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
-        changes = dialect.stream_changes(body.fields) if self.include_usage else {}
-        reply = await self._post(dialect, body, changes, first_token_s=self.limits.first_token_s)
+        reply = await self._post(dialect, body, first_token_s=self.limits.first_token_s)
         if not reply.content_type.startswith("text/event-stream"):
             raise _nonsense(await reply.body())
-        return EventStream(reply)
+        return EventStream(reply, Tidy(self.model) if self._is_mended(dialect) else None)
 
     async def forward(self, sending: Forward) -> Stream:
         path = sending.path.partition("?")[0]
@@ -75,18 +80,28 @@ class OpenAI(HttpUpstream):
         data = listed.get("data") if isinstance(listed, dict) else None
         return [str(m.get("id")) for m in data or () if isinstance(m, dict)]
 
-    async def _post(self, dialect: Dialect, body: Body, changes: dict[str, Any], first_token_s: float | None) -> Reply:
-        sent = body.spliced({"model": self.model, **changes})
-        if dialect is CHAT:
-            return await self.post(dialect.path, sent, first_token_s=first_token_s)
-        try:
-            return await self.post(dialect.path, sent, first_token_s=first_token_s)
-        except Refused as refusal:
-            raise self._known(dialect.path, refusal) from refusal
+    def _is_mended(self, dialect: Dialect) -> bool:
+        return self.location == "local" and dialect is CHAT
+
+    async def _post(self, dialect: Dialect, body: Body, first_token_s: float | None) -> Reply:
+        """Send it in the server's words; where it says that it lacks one, once more without."""
+        while True:
+            lacks = self._learnt.union(self.lacks)
+            sent = adapted(body, lacks) if lacks and dialect is CHAT else body
+            changes = {"model": self.model}
+            if self.include_usage and sent.fields.get("stream") and Lack.STREAM_OPTIONS not in lacks:
+                changes |= dialect.stream_changes(sent.fields)
+            try:
+                return await self.post(dialect.path, sent.spliced(changes), first_token_s=first_token_s)
+            except Refused as refusal:
+                lack = lack_of(refusal, sent.fields) if dialect is CHAT else None
+                if lack is None or lack in lacks:
+                    raise self._known(dialect.path, refusal) from refusal
+                self._learnt |= {lack}
 
     def _known(self, path: str, refusal: Refused) -> Refused:
         """A refusal, or that the server has nothing at this path, which is remembered."""
-        if refusal.status in {404, 405} and refusal.code != "model_not_found":
+        if path != CHAT.path and refusal.status in {404, 405} and refusal.code != "model_not_found":
             if self.endpoints is None:
                 self._missing.add(path)
             return NotServed(path)
@@ -96,9 +111,10 @@ class OpenAI(HttpUpstream):
 class EventStream(Stream):
     """Server-sent events, as they come."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, tidy: Tidy | None) -> None:
         self._reply = reply
         self._splitter = Splitter()
+        self._tidy = tidy
         self._is_done = False
         self.headers = reply.headers
 
@@ -107,8 +123,11 @@ class EventStream(Stream):
             if events := self._splitter.feed(chunk):
                 self._reply.progress()
                 self._is_done = bool(_LAST.search(events[-1]))
-                return events
-        return self._splitter.flush()
+                return self._mended(events)
+        return self._mended(self._splitter.flush())
+
+    def _mended(self, events: list[bytes]) -> list[bytes]:
+        return events if self._tidy is None else [self._tidy.chunk(event) for event in events]
 
     async def aclose(self) -> None:
         if self._is_done and not self._reply.has_ended:
