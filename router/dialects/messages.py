@@ -16,7 +16,7 @@ from weighbridge.errors import BadRequest, WeighbridgeError
 from weighbridge.streaming import Relay, TypedRelay
 from weighbridge.units import Usage
 
-_ROLES = frozenset({"user", "assistant", "system"})
+_ROLES = ("user", "assistant", "system")
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
