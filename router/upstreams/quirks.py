@@ -16,20 +16,18 @@ from weighbridge.upstreams.splicing import AS_STRING, REMOVED, Path, spliced
 Changes = dict[Path, object]
 Shape = tuple[bytes, bytes]  # a chunk before and after the one string in it that is another in each
 
-_HEAD = ("id", "object", "created", "model")
 _TOKEN = re.compile(rb'"delta"\s*:\s*\{\s*"\w+"\s*:\s*"')
 _NO_SHAPE: Shape = (b"\0", b"\0")
-_NEEDED = tuple(f'"{name}"'.encode() for name in (*_HEAD, "content"))
 
 
-def tidied(raw: bytes, model: str) -> bytes:
+def tidied(raw: bytes) -> bytes:
     """A whole `chat.completion`, mended."""
-    if b'"tool_calls"' not in raw and not _has_no_reason(raw) and all(word in raw for word in _NEEDED):
+    if b'"tool_calls"' not in raw and b'"content"' in raw and not _has_no_reason(raw):
         return raw
     fields = _completion(raw)
     if fields is None:
         return raw
-    changes = _head_changes(fields, _head(fields, "chat.completion", model, time.time))
+    changes: Changes = {}
     for at, choice in enumerate(fields["choices"]):
         message = choice.get("message") if isinstance(choice, dict) else None
         if isinstance(message, dict):
@@ -64,7 +62,7 @@ class Tidy:
         if fields is None:
             return event
         if not self._head:
-            self._head = _head(fields, "chat.completion.chunk", self._model, self._now)
+            self._head = _head(fields, self._model, self._now)
             self._marks = tuple(_mark(event, name, value) for name, value in self._head.items())
         changes = _head_changes(fields, self._head)
         for at, choice in enumerate(fields["choices"]):
@@ -218,11 +216,11 @@ def _call_changes(path: Path, call: Mapping[str, Any]) -> Changes:
     return changes
 
 
-def _head(fields: Mapping[str, Any], kind: str, model: str, now: Callable[[], float]) -> dict[str, object]:
+def _head(fields: Mapping[str, Any], model: str, now: Callable[[], float]) -> dict[str, object]:
     """What every chunk of a stream says alike: the upstream's own words where it has them."""
     return {
         "id": fields.get("id") or _new_id("chatcmpl-"),
-        "object": fields.get("object") or kind,
+        "object": fields.get("object") or "chat.completion.chunk",
         "created": fields.get("created") or int(now()),
         "model": fields.get("model") or model,
     }
