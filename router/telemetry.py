@@ -1,112 +1,181 @@
 """What the gateway tells of itself: metrics for Prometheus, and a log without prompts or keys."""
 
 import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 import orjson
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from weighbridge.ledger.base import Closing
 from weighbridge.planning import Plan
+from weighbridge.tallies import Buckets, Family, Labels, summed
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _SCORES = tuple(i / 10 for i in range(1, 11))
 
 
 class Metrics:
-    """Every metric by name. Labels hold only names from the config file and words from our own lists."""
+    """Every metric by name. Labels hold only names from the config file and words from our own lists.
+
+    A request costs a few additions: what Prometheus calls a metric is made when it is read.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
-        self._requests = Counter(
-            "weighbridge_requests",
-            "Requests answered or failed, by where they went and why.",
-            ["route", "upstream", "location", "reason", "end_reason"],
-            registry=registry,
-        )
-        self._turned_away = Counter(
-            "weighbridge_turned_away", "Requests that no upstream saw.", ["code"], registry=registry
-        )
-        self._failures = Counter(
-            "weighbridge_attempt_failures",
-            "Attempts that failed before the first byte.",
-            ["upstream", "code"],
-            registry=registry,
-        )
-        self._tokens = Counter(
-            "weighbridge_tokens", "Tokens, as the ledger counts them.", ["upstream", "type"], registry=registry
-        )
-        self._cost = Counter("weighbridge_cost_usd", "What known costs add up to.", ["upstream"], registry=registry)
-        self._baseline = Counter(
-            "weighbridge_baseline_cost_usd", "The same requests on the baseline.", registry=registry
-        )
-        self._seconds = Histogram(
-            "weighbridge_request_seconds",
-            "From the request to its last byte.",
-            ["location"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._first = Histogram(
-            "weighbridge_first_token_seconds", "To the first byte.", ["location"], buckets=_SECONDS, registry=registry
-        )
-        self._overhead = Histogram(
-            "weighbridge_overhead_seconds", "Spent in the gateway itself.", buckets=_SECONDS, registry=registry
-        )
-        self._scores = Histogram("weighbridge_score", "The classifier's scores.", buckets=_SCORES, registry=registry)
-        self._ledger_failures = Counter(
-            "weighbridge_ledger_failures", "Rows that could not be settled.", registry=registry
-        )
-        self.in_flight = Gauge("weighbridge_in_flight", "Requests being answered.", registry=registry)
-        self._for = cache(self._children)
-
-    def _children(
-        self, route: str, upstream: str, location: str, reason: str, end_reason: str
-    ) -> tuple[Counter, Counter, Counter, Counter, Histogram, Histogram]:
-        """labels() costs more than inc(): keep what it returns."""
-        return (
-            self._requests.labels(route, upstream, location, reason, end_reason),
-            self._tokens.labels(upstream, "input"),
-            self._tokens.labels(upstream, "output"),
-            self._cost.labels(upstream),
-            self._seconds.labels(location),
-            self._first.labels(location),
-        )
+        self.in_flight = _InFlight()
+        self._series: dict[tuple[str | None, ...], _Series] = {}
+        self._seconds: dict[Labels, Buckets] = {}
+        self._first: dict[Labels, Buckets] = {}
+        self._overhead = Buckets(_SECONDS)
+        self._scores = Buckets(_SCORES)
+        self._baseline_nano_usd = 0
+        self._turned_away: dict[Labels, int] = {}
+        self._failures: dict[Labels, int] = {}
+        self._ledger_failures = 0
 
     def request_ended(self, plan: Plan, closing: Closing) -> None:
         """Count a request that reached an upstream."""
-        requests, inputs, outputs, cost, seconds, first = self._for(
-            plan.target.route, closing.upstream or "", closing.location or "", closing.reason, closing.end_reason
-        )
-        requests.inc()
+        key = (plan.target.route, closing.upstream, closing.location, closing.reason, closing.end_reason)
+        series = self._series.get(key) or self._begun(key)
+        series.requests += 1
         if closing.input_tokens:
-            inputs.inc(closing.input_tokens)
-            outputs.inc(closing.output_tokens or 0)
-        seconds.observe(closing.latency_s)
-        self._overhead.observe(closing.overhead_s)
+            series.input_tokens += closing.input_tokens
+            series.output_tokens += closing.output_tokens or 0
+        series.seconds.add(closing.latency_s)
+        self._overhead.add(closing.overhead_s)
         if closing.ttft_s is not None:
-            first.observe(closing.ttft_s)
-        if closing.cost_nano_usd:
-            cost.inc(closing.cost_nano_usd / 1e9)
-        if closing.baseline_cost_nano_usd:
-            self._baseline.inc(closing.baseline_cost_nano_usd / 1e9)
+            series.first.add(closing.ttft_s)
+        series.cost_nano_usd += closing.cost_nano_usd or 0
+        self._baseline_nano_usd += closing.baseline_cost_nano_usd or 0
         if plan.assessment:
-            self._scores.observe(plan.assessment.score)
+            self._scores.add(plan.assessment.score)
 
     def attempt_failed(self, upstream: str, code: str) -> None:
-        self._failures.labels(upstream, _bounded(code)).inc()
+        labels = (upstream, _bounded(code))
+        self._failures[labels] = self._failures.get(labels, 0) + 1
 
     def turned_away(self, code: str) -> None:
-        self._turned_away.labels(_bounded(code)).inc()
+        labels = (_bounded(code),)
+        self._turned_away[labels] = self._turned_away.get(labels, 0) + 1
 
     def ledger_failed(self) -> None:
-        self._ledger_failures.inc()
+        self._ledger_failures += 1
+
+    def families(self) -> Iterator[Family]:
+        """Every metric as it stands now."""
+        yield self._requests()
+        yield Family(
+            "weighbridge_turned_away", "counter", "Requests that no upstream saw.", ("code",), self._turned_away
+        )
+        yield Family(
+            "weighbridge_attempt_failures",
+            "counter",
+            "Attempts that failed before the first byte.",
+            ("upstream", "code"),
+            self._failures,
+        )
+        yield self._tokens()
+        yield from self._money()
+        yield from self._spread()
+        yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
+        yield Family("weighbridge_in_flight", "gauge", "Requests being answered.", (), {(): self.in_flight.count})
 
     def exposition(self) -> tuple[bytes, str]:
         """The text for Prometheus, and its content type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        # Its library takes a while to load, and many a gateway is never asked.
+        from weighbridge.exposition import text_of  # noqa: PLC0415
+
+        return text_of(self.families())
+
+    def _begun(self, key: tuple[str | None, ...]) -> "_Series":
+        labels = tuple(part or "" for part in key)
+        place = (labels[2],)
+        seconds = self._seconds.setdefault(place, Buckets(_SECONDS))
+        first = self._first.setdefault(place, Buckets(_SECONDS))
+        series = self._series[key] = _Series(labels, seconds, first)
+        return series
+
+    def _requests(self) -> Family:
+        return Family(
+            "weighbridge_requests",
+            "counter",
+            "Requests answered or failed, by where they went and why.",
+            ("route", "upstream", "location", "reason", "end_reason"),
+            {series.labels: series.requests for series in self._series.values()},
+        )
+
+    def _tokens(self) -> Family:
+        found = self._series.values()
+        return Family(
+            "weighbridge_tokens",
+            "counter",
+            "Tokens, as the ledger counts them.",
+            ("upstream", "type"),
+            summed(((series.upstream, "input"), series.input_tokens) for series in found)
+            | summed(((series.upstream, "output"), series.output_tokens) for series in found),
+        )
+
+    def _money(self) -> Iterator[Family]:
+        costs = summed(((series.upstream,), series.cost_nano_usd) for series in self._series.values())
+        yield Family(
+            "weighbridge_cost_usd",
+            "counter",
+            "What known costs add up to.",
+            ("upstream",),
+            {labels: cost / 1e9 for labels, cost in costs.items()},
+        )
+        baseline = self._baseline_nano_usd / 1e9
+        yield _single("weighbridge_baseline_cost_usd", "The same requests on the baseline.", baseline)
+
+    def _spread(self) -> Iterator[Family]:
+        """Times and scores: how often each came."""
+        for name, text, rows in (
+            ("weighbridge_request_seconds", "From the request to its last byte.", self._seconds),
+            ("weighbridge_first_token_seconds", "To the first byte.", self._first),
+        ):
+            yield Family(name, "histogram", text, ("location",), rows)
+        for name, text, buckets in (
+            ("weighbridge_overhead_seconds", "Spent in the gateway itself.", self._overhead),
+            ("weighbridge_score", "The classifier's scores.", self._scores),
+        ):
+            yield Family(name, "histogram", text, (), {(): buckets})
+
+
+def _single(name: str, text: str, number: float) -> Family:
+    return Family(name, "counter", text, (), {(): number})
+
+
+@dataclass(slots=True)
+class _Series:
+    """The requests that have all labels in common. seconds and first: those of all at the same location."""
+
+    labels: Labels
+    seconds: Buckets
+    first: Buckets
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano_usd: int = 0
+
+    @property
+    def upstream(self) -> str:
+        return self.labels[1]
+
+
+class _InFlight:
+    """`with` it, a request counts as being answered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def track_inprogress(self) -> "_InFlight":
+        return self
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
 
 
 _CODES = {
