@@ -29,7 +29,7 @@ from weighbridge.dialects.completions import COMPLETIONS
 from weighbridge.dialects.embeddings import EMBEDDINGS
 from weighbridge.dialects.messages import MESSAGES
 from weighbridge.dialects.responses import RESPONSES
-from weighbridge.errors import WeighbridgeError
+from weighbridge.errors import UpstreamError, WeighbridgeError
 from weighbridge.gateway import Answer, Gateway, Opened
 from weighbridge.schemas import Request
 from weighbridge.trip import Trip
@@ -129,6 +129,8 @@ async def send_stream(send: Send, opened: Opened) -> None:
 async def _send_failure(send: Send, request: Request, failure: Failure) -> None:
     status, headers, body = error_answer(failure.error, request.dialect)
     known = _trip_headers(failure.trip) if failure.trip else [header("x-request-id", request.request_id)]
+    if isinstance(failure.error, UpstreamError):
+        known += passed(failure.error.headers)
     await respond(send, status, [*known, *headers], body)
 
 

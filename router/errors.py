@@ -20,6 +20,7 @@
   x Unavailable               503  nothing is left to try, or the ledger cannot be written
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -96,6 +97,7 @@ class UpstreamError(WeighbridgeError):
     """
 
     status, code = 502, "upstream_error"
+    headers: Mapping[str, str] = {}  # the upstream's own, as far as the client may see them
     billable: bool = True
     may_retry: bool = False
     end_reason: str = "error"

@@ -23,6 +23,7 @@ MAX_ERROR_BYTES = 64 << 10
 
 # What of an upstream's headers the client may see.
 _VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-after")
+_BUSY = {503: 503, 504: 504, 529: 503}  # statuses of an upstream that tell the client more than a 502 would
 _JSON = "application/json"
 _TOO_LONG = re.compile(
     r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
@@ -225,7 +226,9 @@ async def _refusal(reply: Reply) -> UpstreamError:
         raw = await reply.body(MAX_ERROR_BYTES)
     except UpstreamError:
         raw = b""
-    return refusal(reply.status, reply.raw_headers, raw)
+    error = refusal(reply.status, reply.raw_headers, raw)
+    error.headers = {name: value for name, value in reply.headers.items() if name != "retry-after"}
+    return error
 
 
 def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamError:
@@ -237,7 +240,9 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
     if status in {401, 403, 407}:
         return Failed("The upstream refused the gateway's credentials.", code="upstream_auth")
     if status == 429:
-        return Limited("The upstream's rate limit is reached.", retry_after_s=retry_after_s)
+        message, _, param, code = error_fields(raw)
+        told = message or "The upstream's rate limit is reached."
+        return Limited(told, param=param, code=code, retry_after_s=retry_after_s)
     if status == 408:
         return TimedOut("The upstream did not answer in time.")
     if 400 <= status < 500:
@@ -245,6 +250,7 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
     if 300 <= status < 400:
         return Failed("The upstream answered with a redirect, which is not followed.", code="upstream_redirect")
     error = Failed(f"The upstream failed with status {status}.", retry_after_s=retry_after_s)
+    error.status = _BUSY.get(status, 502)
     error.billable = False
     error.may_retry = True
     return error

@@ -317,3 +317,21 @@ def test_without_a_local_upstream_a_fenced_request_is_refused(start, local, remo
     assert answer.json()["error"]["code"] == "local_unavailable"
     assert not local.chats
     assert not remote.chats
+
+
+def test_an_upstreams_limits_reach_the_client_with_its_words_and_headers(gateway, local):
+    error = {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}
+    told = {"retry-after-ms": "2500", "x-ratelimit-remaining-requests": "0", "set-cookie": "a=b"}
+    local.always(respond(429, {"error": error}, told))
+    answer = chat(gateway, model="local")
+    assert answer.json()["error"]["code"] == "insufficient_quota"
+    assert answer.json()["error"]["message"] == error["message"]
+    assert (answer.headers["retry-after"], answer.headers["retry-after-ms"]) == ("3", "2500")
+    assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [(500, 502), (502, 502), (503, 503), (504, 504), (529, 503)])
+def test_an_upstreams_own_failure_is_told_by_a_gateways_status(gateway, local, theirs, ours):
+    local.always(respond(theirs, {}))
+    assert chat(gateway, model="local").status_code == ours
