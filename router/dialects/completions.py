@@ -129,10 +129,9 @@ class _ThroughChat(Translation):
 
 def _as_text(answer: Fields, part: str) -> dict[str, Any]:
     """A chat completion or a chunk of one, its usage as the upstream counts it."""
-    own_id = str(answer.get("id") or "")
-    choices = answer.get("choices")
+    own_id, choices = answer.get("id"), answer.get("choices")
     text: dict[str, Any] = {
-        "id": f"cmpl-{own_id.removeprefix('chatcmpl-')}",
+        "id": f"cmpl-{own_id.removeprefix('chatcmpl-') if isinstance(own_id, str) else ''}",
         "object": "text_completion",
         "created": answer.get("created") or 0,
         "model": answer.get("model"),

@@ -73,7 +73,10 @@ class Messages(Dialect):
         return TypedRelay(last=frozenset({"message_stop"}), usage=_Meter().read)
 
     def translation(self, fields: Fields) -> Translation:
-        return _ThroughChat(fields)
+        try:
+            return _ThroughChat(fields)
+        except RecursionError:  # the input of a call is written as text, which takes one level more than to read it
+            raise BadRequest("The body is nested too deeply.") from None
 
     def error_body(self, error: WeighbridgeError) -> dict[str, Any]:
         kind = _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")

@@ -69,7 +69,7 @@ def usage_fields(usage: Usage | None) -> dict[str, int] | None:
 
 def stop_reason_of(finish_reason: object, *, has_calls: bool, refused: bool, matched: str | None) -> str:
     """Local servers say "stop" after a call, or "tool_calls" without one: what was said decides."""
-    reason = _STOP_REASONS.get(str(finish_reason), "end_turn")
+    reason = _STOP_REASONS.get(finish_reason, "end_turn") if isinstance(finish_reason, str) else "end_turn"
     if refused and reason == "end_turn":
         return "refusal"
     if reason in {"end_turn", "tool_use"}:
@@ -146,7 +146,8 @@ def _calls(said: Mapping[str, Any], message_id: str) -> list[dict[str, Any]]:
     for at, call in enumerate(calls_in(said)):
         name, arguments = function_of(call)
         if name:
-            call_id = str(call.get("id") or spare_call_id(message_id, at))
+            own_id = call.get("id") if isinstance(call.get("id"), str) else None
+            call_id = own_id or spare_call_id(message_id, at)
             blocks.append({"type": "tool_use", "id": call_id, "name": name, "input": input_of(arguments) or {}})
     return blocks
 

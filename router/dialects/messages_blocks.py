@@ -61,7 +61,7 @@ def _parts(block: Block) -> list[Part]:
         return _text(block.get("tool_name"))
     if isinstance(kind, str) and (kind in UNREADABLE or kind.endswith("_tool_result")):
         return []
-    raise _beyond(f"a block of type {str(kind)[:60]!r}")
+    raise _beyond("a block", kind)
 
 
 def _text(text: object) -> list[Part]:
@@ -84,7 +84,7 @@ def _image(source: Mapping[str, Any]) -> Part:
             return {"type": "image_url", "image_url": {"url": f"data:{media_type};base64,{data}"}}
         case {"type": "url", "url": str(url)}:
             return {"type": "image_url", "image_url": {"url": url}}
-    raise _beyond(f"an image with a source of type {str(source.get('type'))[:60]!r}")
+    raise _beyond("an image with a source", source.get("type"))
 
 
 def _document(block: Block) -> list[Part]:
@@ -100,15 +100,20 @@ def _document(block: Block) -> list[Part]:
             pictures = [part for part in parts if part["type"] != "text"]
             return [*_text(_framed(joined(parts), title, block.get("context"))), *pictures]
         case source:
-            raise _beyond(f"a document with a source of type {str(source.get('type'))[:60]!r}")
+            raise _beyond("a document with a source", source.get("type"))
 
 
 def _framed(text: str, title: str | None, context: object) -> str:
     """A document apart from the words around it."""
-    heads = [f"<{name}>{value}</{name}>" for name, value in (("title", title), ("context", context)) if value]
+    heads = [
+        f"<{name}>{value}</{name}>"
+        for name, value in (("title", title), ("context", context))
+        if isinstance(value, str)
+    ]
     return "\n".join(["<document>", *heads, text, "</document>"])
 
 
-def _beyond(what: str) -> BadRequest:
-    message = f"The upstream has only chat completions, which cannot carry {what}."
+def _beyond(what: str, kind: object) -> BadRequest:
+    named = f"{what} of type {kind[:60]!r}" if isinstance(kind, str) else f"{what} without a type"
+    message = f"The upstream has only chat completions, which cannot carry {named}."
     return BadRequest(message, param="messages", code="not_supported")

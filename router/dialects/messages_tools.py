@@ -63,14 +63,16 @@ def tool_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _function(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     """None for what only a server of Anthropic's can run."""
-    kind = tool.get("type") or "custom"
+    kind, name = tool.get("type") or "custom", tool.get("name")
+    if not isinstance(name, str):
+        return None
     if kind == "custom":
-        function = {"name": tool["name"], "description": tool.get("description"), "strict": tool.get("strict")}
+        function = {"name": name, "description": tool.get("description"), "strict": tool.get("strict")}
         function["parameters"] = tool.get("input_schema") or {"type": "object", "properties": {}}
         return _as_tool(function)
     for prefix, (description, schema) in _ANTHROPICS.items():
         if kind.startswith(prefix):
-            return _as_tool({"name": tool["name"], "description": description, "parameters": schema})
+            return _as_tool({"name": name, "description": description, "parameters": schema})
     return None
 
 
@@ -82,9 +84,9 @@ def _choice(choice: Mapping[str, Any], names: set[str]) -> str | dict[str, Any]:
     kind = choice.get("type")
     if kind == "tool":
         name = choice.get("name")
-        if name not in names:
+        if not isinstance(name, str) or name not in names:
             raise BadRequest(
-                f"`tool_choice.name`: {str(name)[:80]!r} is not one of the tools that the upstream can be offered.",
+                "`tool_choice.name` must be one of the tools, and one that a chat server can be offered.",
                 param="tool_choice.name",
                 code="not_supported",
             )

@@ -240,6 +240,15 @@ def test_an_error_after_the_first_byte_is_an_event_of_its_own():
     assert json.loads(sent.split(b"data: ")[1])["error"] == {"type": "api_error", "message": "ended in the middle"}
 
 
+def test_input_that_is_nested_too_deeply_is_refused():
+    deep = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    call = {"type": "tool_use", "id": "t", "name": "n", "input": deep}
+    with pytest.raises(BadRequest, match="too deeply"):
+        MESSAGES.translation(body(messages=[{"role": "assistant", "content": [call]}]))
+
+
 def test_a_request_for_a_chat_server_says_what_it_cannot_carry():
     with pytest.raises(BadRequest) as caught:
         MESSAGES.translation(body(max_tokens=0))

@@ -69,8 +69,10 @@ def test_tools_of_anthropics_that_the_client_runs_go_with_the_input_they_take():
     ("fields", "param"),
     [
         ({"tools": [SEARCH]}, "tools"),
+        ({"tools": [{"type": "bash_20250124"}]}, "tools"),
         ({"tools": [READ, SEARCH], "tool_choice": {"type": "tool", "name": "web_search"}}, "tool_choice.name"),
         ({"tools": [READ], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"tools": [READ], "tool_choice": {"type": "tool", "name": []}}, "tool_choice.name"),
         ({"tools": [READ], "tool_choice": {"type": ["any"]}}, "tool_choice.type"),
         ({"tools": [READ], "tool_choice": {"type": "maybe"}}, "tool_choice.type"),
     ],
