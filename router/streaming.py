@@ -17,7 +17,7 @@ from weighbridge.wire import error_fields, usage_of
 
 DONE = b"[DONE]"
 
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _HAS_USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 

@@ -12,10 +12,9 @@ from pydantic import Field, PrivateAttr
 
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
-from weighbridge.errors import Cut, Failed, Refused, TimedOut, Unreachable, UpstreamError
+from weighbridge.errors import Cut, Failed, Incapable, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Completion, Limits, Stream, Upstream
 from weighbridge.upstreams.http import refusal
-from weighbridge.upstreams.ollama_translation import Incapable
 from weighbridge.wire import Body, error_fields, usage_of
 
 # What litellm takes by name and translates for each provider. Everything else that it takes by name (`api_base`,
