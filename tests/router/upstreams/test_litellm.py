@@ -259,7 +259,7 @@ def error(message, code=None):
         (403, error("forbidden"), Failed, 502, "upstream_auth"),
         (429, error("slow down"), Limited, 429, "rate_limit_exceeded"),
         (500, error("oops"), Failed, 502, "upstream_error"),
-        (503, error("oops"), Failed, 502, "upstream_error"),
+        (503, error("oops"), Failed, 503, "upstream_error"),
     ],
 )
 async def test_refusals_in_our_words(server, upstream, status, body, kind, ours, code):
