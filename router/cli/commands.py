@@ -160,59 +160,76 @@ def report(
         report.run(config, since=since, until=until, by=by, form="json" if as_json else form, output=output)
 
 
-@app.command()
-def models(config: Config = DEFAULT, as_json: Json = False) -> None:
-    """List the model names that a client may ask for."""
+models_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+Task = Annotated[str | None, typer.Option(help="Only what is recommended for it.")]
+Licence = Annotated[str | None, typer.Option(help="Only what is under it: apache-2.0, mit, gemma, ...")]
+Language = Annotated[str | None, typer.Option(help="Only what knows it, by its code: de, en, ...")]
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context, config: Config = DEFAULT, as_json: Json = False) -> None:
+    """List the model names that a client may ask for; list, show and recommend tell about small models.
+
+    Without a verb of its own it reads the config file. The three verbs read the catalogue, and no config file.
+    """
+    if context.invoked_subcommand:
+        return
     from weighbridge.cli import models
 
     with _in_words():
         models.run(config, as_json=as_json)
 
 
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, list and take away callers' keys.")
-app.add_typer(keys, name="keys")
-
-Scopes = Annotated[
-    list[str], typer.Option("--scope", help="What it may do: chat, report or admin. Can be given more than once.")
-]
-
-
-@keys.command("add")
-def keys_add(
-    name: Annotated[str, typer.Argument(help="Whose it is. Rules and reports know the caller by this name.")],
-    scope: Scopes = ["chat"],  # noqa: B006  # typer makes a new one
-    expires: Annotated[str | None, typer.Option(help="Until when: 90d, 12h, 2w, or a date.")] = None,
-    config: Config = DEFAULT,
+@models_app.command("list")
+def models_list(
+    role: Annotated[str | None, typer.Option(help="classifier or answering.")] = None,
+    task: Task = None,
+    licence: Licence = None,
+    language: Language = None,
+    max_memory: Annotated[str | None, typer.Option(help="Only what fits: 8GB, 500MB.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Make a key, and print it this once.
+    """List the small models of the catalogue."""
+    from weighbridge.cli import catalogue
 
-    A running gateway lets it in within a second. The file keeps its digest only.
-    """
-    from weighbridge.cli import keys
-
-    with _in_words():
-        keys.add(config, name, scopes=scope, expires=expires)
+    catalogue.list_models(role=role, task=task, licence=licence, language=language, memory=max_memory, as_json=as_json)
 
 
-@keys.command("list")
-def keys_list(config: Config = DEFAULT, as_json: Json = False) -> None:
-    """List the keys: whose they are, what each may do, until when."""
-    from weighbridge.cli import keys
+@models_app.command("show")
+def models_show(
+    name: Annotated[str, typer.Argument(help="As the catalogue, Ollama or the hub names it.")], as_json: Json = False
+) -> None:
+    """Tell everything about one small model, and who says it."""
+    from weighbridge.cli import catalogue
 
-    with _in_words():
-        keys.show(config, as_json=as_json)
+    catalogue.show(name, as_json=as_json)
 
 
-@keys.command("revoke")
-def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key.")], config: Config = DEFAULT) -> None:
-    """Take a key away.
+@models_app.command("recommend")
+def models_recommend(
+    task: Annotated[str, typer.Option(help="What it is for: summarization, code, chat, ...")],
+    memory: Annotated[str | None, typer.Option(help="What it may take: 8GB, 500MB.")] = None,
+    language: Language = None,
+    licence: Licence = None,
+    context: Annotated[int, typer.Option(help="Tokens that it must have room for.", min=1)] = 8192,
+    limit: Annotated[int, typer.Option(help="How many to print.", min=1)] = 5,
+    as_json: Json = False,
+) -> None:
+    """Rank the small models for a task, each with the reason for its place."""
+    from weighbridge.cli import catalogue
 
-    A running gateway refuses it within a second.
-    """
-    from weighbridge.cli import keys
-
-    with _in_words():
-        keys.revoke(config, name)
+    _done(
+        catalogue.recommend(
+            task=task,
+            memory=memory,
+            language=language,
+            licence=licence,
+            context=context,
+            limit=limit,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command()
