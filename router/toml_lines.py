@@ -25,12 +25,21 @@ def line_of(text: str, key: Key) -> int | None:
     return next((lines[key[:size]] for size in range(len(key), 0, -1) if key[:size] in lines), None)
 
 
-@lru_cache(maxsize=1)
+def value_of(text: str, key: Key) -> tuple[int, int] | None:
+    """Where in the text the value of a key stands; None where it has none of its own, as a [table] has not."""
+    return _scanned(text).values.get(key)
+
+
 def _lines(text: str) -> dict[Key, int]:
+    return _scanned(text).lines
+
+
+@lru_cache(maxsize=1)
+def _scanned(text: str) -> "_Scanner":
     scanner = _Scanner(text)
     with suppress(IndexError, RecursionError):  # what was found up to there is better than nothing
         scanner.scan()
-    return scanner.lines
+    return scanner
 
 
 class _Scanner:
@@ -40,6 +49,7 @@ class _Scanner:
         self.text = text
         self.at = 0
         self.lines: dict[Key, int] = {}
+        self.values: dict[Key, tuple[int, int]] = {}  # from, to
         self._ends = [i for i, character in enumerate(text) if character == "\n"]
         self._counts: dict[Key, int] = {}  # how many [[tables]] of that name there are so far
 
@@ -80,7 +90,10 @@ class _Scanner:
         key = (*table, *self._key())
         self._note(key, line)
         self.at += 1  # the "="
+        self._skip()
+        start = self.at
         self._value(key)
+        self.values[key] = (start, start + len(self.text[start : self.at].rstrip()))
 
     def _key(self) -> Key:
         parts: list[str] = []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weighbridge.toml_lines import Key, line_of
+from weighbridge.toml_lines import Key, line_of, value_of
 
 TEXT = '''\
 # a comment = with an equals sign
@@ -113,3 +113,16 @@ def test_whatever_stands_before_a_key_it_is_found(data: dict[str, Any]) -> None:
         found = line_of(text, (name,))
         assert found is not None
         assert text.splitlines()[found - 1].startswith(_quoted(name))
+
+
+def test_a_value_is_found_from_its_first_to_its_last_character() -> None:
+    def value(*key: str | int) -> str | None:
+        span = value_of(TEXT, key)
+        return TEXT[slice(*span)] if span else None
+
+    assert value("version") == "1"
+    assert value("server", "host") == '"[not] a = header"'
+    assert value("upstreams", "local", "limits") == "{ connect_s = 5, idle_s = 6 }"
+    assert value("upstreams", "local", "limits", "idle_s") == "6"
+    assert value("upstreams", "with.dot", "a", "b", "c") == "3"
+    assert value("server") is None
