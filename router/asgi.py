@@ -74,6 +74,7 @@ def error_answer(error: WeighbridgeError, dialect: Dialect) -> tuple[int, list[H
         headers.append(header("retry-after", str(math.ceil(error.retry_after_s))))
     if error.should_retry is False:
         headers.append((b"x-should-retry", b"false"))
+    headers += [header(name, value) for name, value in dialect.error_headers(error).items()]
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return error.status, headers, orjson.dumps(dialect.error_body(error), default=str)

@@ -123,7 +123,8 @@ def whole_text(fields: object) -> str:
                 texts.append(value)
             elif isinstance(value, dict):
                 texts.extend(value)
-                waiting.append(value.values())
+                is_base64 = value.get("type") == "base64"  # a picture or a document, as Anthropic has them
+                waiting.append([v for k, v in value.items() if k != "data"] if is_base64 else value.values())
             elif isinstance(value, list | tuple):
                 waiting.append(value)
             elif isinstance(value, int) and abs(value) > 999_999:  # a telephone or a card may come as a number

@@ -10,6 +10,7 @@ from weighbridge.errors import BadRequest, Failed, Incapable, NotServed
 from weighbridge.schemas import Request
 from weighbridge.streaming import DONE, Relay, reported
 from weighbridge.upstreams.base import Completion, Stream, Upstream
+from weighbridge.wire import Body
 
 
 async def complete(upstream: Upstream, request: Request) -> Completion:
@@ -19,8 +20,8 @@ async def complete(upstream: Upstream, request: Request) -> Completion:
             return await upstream.complete(request.body, request.dialect)
         except NotServed:
             pass
-    translation = _translation(upstream, request)
-    completion = await upstream.complete(translated(translation.chat))
+    translation, body = _translation(request)
+    completion = await upstream.complete(body)
     answer = translation.answer(orjson.loads(completion.body))
     return replace(completion, body=json.dumps(answer, ensure_ascii=False).encode())
 
@@ -52,16 +53,19 @@ async def _opened(upstream: Upstream, request: Request) -> Stream:
             return await upstream.stream(request.body, request.dialect)
         except NotServed:
             pass
-    translation = _translation(upstream, request)
-    return _Translated(await upstream.stream(translated(translation.chat)), translation)
+    translation, body = _translation(request)
+    return _Translated(await upstream.stream(body), translation)
 
 
-def _translation(upstream: Upstream, request: Request) -> Translation:
+def _translation(request: Request) -> tuple[Translation, Body]:
     try:
-        return request.dialect.translation(request.body.fields)
+        translation = request.dialect.translation(request.body.fields)
+        return translation, translated(translation.chat)
     except BadRequest as error:
         # Another upstream may speak the dialect itself.
         raise Incapable(error.message, param=error.param, code=error.code) from error
+    except RecursionError:
+        raise Incapable("The body is nested too deeply.") from None
 
 
 class _Translated(Stream):

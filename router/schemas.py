@@ -11,6 +11,7 @@ from weighbridge.dialects.base import Dialect
 from weighbridge.units import estimated_tokens
 from weighbridge.wire import Body
 
+_MOST_TOKENS = 10**9  # no answer is longer, and the ledger's integers are finite
 DEFAULT_OUTPUT_TOKENS = 4096  # the worst case that a reservation assumes where the request names no limit
 
 
@@ -66,4 +67,5 @@ class Request:
     @property
     def most_output_tokens(self) -> int:
         """The most that it can generate, over all its choices."""
-        return (self.asked_output_tokens or DEFAULT_OUTPUT_TOKENS) * self.dialect.choices(self.body.fields)
+        most = (self.asked_output_tokens or DEFAULT_OUTPUT_TOKENS) * self.dialect.choices(self.body.fields)
+        return min(most, _MOST_TOKENS)

@@ -106,6 +106,10 @@ class Dialect(ABC):
         """An error as a whole answer."""
         return error.body()
 
+    def error_headers(self, error: WeighbridgeError) -> Mapping[str, str]:
+        """What its clients look for beside the status."""
+        return {}
+
     def error_event(self, error: WeighbridgeError) -> bytes:
         """An error after the first byte: one event, so that a cut answer cannot pass for a whole one."""
         return b"data: %b\n\n" % orjson.dumps(self.error_body(error))

@@ -84,6 +84,10 @@ class Messages(Dialect):
         too_long = "prompt is too long: " if error.code == "context_length_exceeded" else ""
         return {"type": "error", "error": {"type": kind, "message": f"{too_long}{error.message}"}}
 
+    def error_headers(self, error: WeighbridgeError) -> Mapping[str, str]:
+        # Without it Claude Code tries again for ever (litellm#37754).
+        return {"anthropic-ratelimit-unified-status": "rejected"} if error.status == 429 else {}
+
     def error_event(self, error: WeighbridgeError) -> bytes:
         return b"event: error\ndata: %b\n\n" % orjson.dumps(self.error_body(error))
 

@@ -132,6 +132,7 @@ def test_errors_at_messages_have_anthropics_shape(gateway, local):
     limited = httpx.post(url, json={**good, "model": "local"})
     assert said(limited) == (429, "error", "rate_limit_error")
     assert limited.headers["retry-after"] == "7"
+    assert limited.headers["anthropic-ratelimit-unified-status"] == "rejected"
 
 
 def test_tokens_of_a_message_are_counted_without_asking_anybody(gateway, local):

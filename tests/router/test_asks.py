@@ -467,3 +467,10 @@ def test_no_text_of_any_body_is_left_out(body):
                 check(inner)
 
     check(json.loads(json.dumps(body)))
+
+
+def test_a_picture_in_anthropics_way_is_no_text():
+    source = {"type": "base64", "media_type": "image/png", "data": "A" * 1000}
+    text = whole_text({"content": [{"type": "image", "source": source}, {"type": "text", "text": "What is this?"}]})
+    assert "AAAA" not in text
+    assert "What is this?" in text
