@@ -167,6 +167,20 @@ def lift_at(  # noqa: PLR0913, PLR0917  # columns and a threshold
     return float(np.where(sent, large, small).mean() - (small + share * (large - small)).mean())
 
 
+def lift(
+    score: Floats, small: Floats, large: Floats, small_cost: Floats | None = None, large_cost: Floats | None = None
+) -> float:
+    """The same averaged over every operating point, so that it hangs on no threshold. 0 is a router that knows nothing.
+
+    Unlike the APGR, which is this in parts of the gap, it is sound where the gap is small.
+    """
+    along = curve(score, small, large, small_cost, large_cost)
+    span = float(along.cost[-1] - along.cost[0])
+    spent = (along.cost - along.cost[0]) / span if span else along.share
+    mix = along.quality[0] + spent * (along.quality[-1] - along.quality[0])
+    return float((along.quality - mix).mean())
+
+
 def bootstrap(
     measure: Measure, *columns: Floats, groups: NDArray[np.int64] | None = None, rounds: int = ROUNDS, seed: int = 0
 ) -> Interval:

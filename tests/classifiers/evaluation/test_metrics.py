@@ -50,6 +50,16 @@ def test_the_control_spends_as_much_as_the_router() -> None:
     assert m.lift_at(SCORE, SMALL, LARGE, 0.85) == pytest.approx(0.75 - 0.625)
 
 
+def test_the_lift_is_what_the_gap_recovered_is_above_one_half() -> None:
+    rng = np.random.default_rng(4)
+    score, small, large = rng.random(50), rng.integers(0, 2, 50) * 0.5, np.ones(50)
+    gap = float((large - small).mean())
+    assert m.lift(score, small, large) == pytest.approx((m.apgr(score, small, large) - 0.5) * gap)
+    assert m.lift(np.full(50, 0.5), small, large) == pytest.approx(0)
+    dear = rng.random(50) + 1
+    assert m.lift(np.full(50, 0.5), small, large, 0.1 * dear, dear) == pytest.approx(0)
+
+
 def test_where_the_large_model_is_no_better_there_is_nothing_to_recover() -> None:
     for measure in (m.apgr, m.cpt50, m.cpt80):
         assert math.isnan(measure(SCORE, LARGE, LARGE))
