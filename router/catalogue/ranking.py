@@ -75,7 +75,9 @@ def objection(model: Model, need: Need) -> str | None:
 
 def small_by_task(installed: Mapping[str, Model]) -> dict[Task, str]:
     """For each task the upstream whose model is recommended for it and ranks first. installed: model by upstream."""
-    names = {model.name: upstream for upstream, model in reversed(installed.items())}
+    names: dict[str, str] = {}
+    for upstream, model in installed.items():
+        names.setdefault(model.name, upstream)
     best = {task: ranked(installed.values(), Need(task=task)) for task in TASKS}
     return {task: names[p[0].model.name] for task, p in best.items() if p and task in p[0].model.tasks}
 

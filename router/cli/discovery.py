@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ import orjson
 
 LOOK_S = 1.0  # a server on this machine answers at once, or is not there
 _MANY_BYTES = 1 << 22
+_MANY_MODELS = 32
 # What fits beside everything else on a common machine; a larger model is hardly the small one.
 _SMALL_BYTES = 8_000_000_000
 _NOT_FOR_CHAT = ("embed", "bge-", "minilm", "rerank", "whisper", "tts")
@@ -28,12 +29,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A model server that answers. models: for chat, the likeliest small one first."""
+    """A model server that answers. models: for chat, the likeliest small one first.
+
+    context_window: what it was started with; windows: what each of its models could take, as it says itself.
+    """
 
     place: Place
     models: tuple[str, ...]
     context_window: int | None
     is_local: bool
+    windows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,25 @@ async def _look(session: aiohttp.ClientSession, place: Place) -> Server | None:
     known = [model for model in models if isinstance(model, dict) and _is_for_chat(_name(model))]
     window = next((w for m in known if isinstance(w := m.get("max_model_len"), int) and w > 0), None)
     names = tuple(_name(model) for model in sorted(known, key=_preference))
-    return Server(place, names, window, _is_this_machine(place.base_url))
+    windows = await _windows(session, place, names) if place.use == "ollama" else {}
+    return Server(place, names, window, _is_this_machine(place.base_url), windows)
+
+
+async def _windows(session: aiohttp.ClientSession, place: Place, names: Sequence[str]) -> dict[str, int]:
+    """How many tokens each model could take. Ollama tells it of one model at a time."""
+    found = await asyncio.gather(*(_window(session, place, name) for name in names[:_MANY_MODELS]))
+    return {name: window for name, window in zip(names, found, strict=False) if window}
+
+
+async def _window(session: aiohttp.ClientSession, place: Place, name: str) -> int | None:
+    try:
+        async with session.post(f"{place.base_url}/api/show", json={"model": name}, allow_redirects=False) as answer:
+            shown = orjson.loads(await _read(answer)) if answer.status == 200 else {}
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return None
+    about = shown.get("model_info") if isinstance(shown, dict) else None
+    lengths = [v for k, v in about.items() if k.endswith(".context_length")] if isinstance(about, dict) else []
+    return next((length for length in lengths if isinstance(length, int) and length > 0), None)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

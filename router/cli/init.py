@@ -8,15 +8,20 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from weighbridge.cli import machine as machines
+from weighbridge.cli.choosing import Choice, best_installed, to_pull
 from weighbridge.cli.console import console, print_finding, print_json
 from weighbridge.cli.discovery import PROVIDERS, Place, Provider, Server, places, providers, servers
+from weighbridge.cli.machine import Machine
 from weighbridge.config import load
 
 _LOCAL_END = "\n\n# How long one attempt may take"
 _REMOTE_END = "\n\n# What scores the requests"
+_UNKNOWN = Machine(None, None)
 
 
 def run(output: Path, *, force: bool, is_quiet: bool, as_json: bool) -> bool:
@@ -24,33 +29,36 @@ def run(output: Path, *, force: bool, is_quiet: bool, as_json: bool) -> bool:
     if output.exists() and not force:
         typer.echo(f"{output} is there already: --force writes over it, --output names another file.", err=True)
         return False
-    looked_at = places(os.environ)
+    looked_at, machine = places(os.environ), machines.look()
     found = asyncio.run(servers(looked_at))
     keys = providers(os.environ)
-    model = None if is_quiet or as_json or not sys.stdin.isatty() else _asked(found)
-    _write(output, composed(found, keys, model), force=force)
+    model = None if is_quiet or as_json or not sys.stdin.isatty() else _asked(found, machine)
+    choice = chosen(found, machine, model)
+    _write(output, composed(found, keys, model, machine), force=force)
     load(output, {})  # what it writes, it can read
     if as_json:
-        print_json(
-            {
-                "path": str(output),
-                "servers": [
-                    {"name": s.place.name, "base_url": s.place.base_url, "models": list(s.models)} for s in found
-                ],
-                "keys": [provider.variable for provider in keys],
-            }
-        )
+        print_json(_findings(output, found, keys, machine, choice))
     else:
-        _tell(output, looked_at, found, keys)
+        _tell(output, looked_at, found, keys, machine, choice)
     return True
 
 
-def composed(found: Sequence[Server], keys: Sequence[Provider], model: str | None = None) -> str:
+def chosen(found: Sequence[Server], machine: Machine, model: str | None = None) -> Choice | None:
+    """The local model: of the first server that has one, or else one to pull."""
+    usable = next((server for server in found if server.models), None)
+    return best_installed(usable, machine, model) if usable else to_pull(machine)
+
+
+def composed(
+    found: Sequence[Server], keys: Sequence[Provider], model: str | None = None, machine: Machine = _UNKNOWN
+) -> str:
     """The config file's text: the default one, with what was found in the place of its upstreams."""
     text = files("weighbridge").joinpath("default.toml").read_text(encoding="utf-8")
     usable = [server for server in found if server.models]
-    if usable:
-        text = _replaced(text, "[upstreams.local]", _LOCAL_END, lambda block: _of_server(block, usable[0], model))
+    choice = chosen(found, machine, model)
+    if choice:
+        server = usable[0] if usable else None
+        text = _replaced(text, "[upstreams.local]", _LOCAL_END, lambda block: _of_choice(block, choice, server))
     if keys:
         text = _replaced(text, "[upstreams.remote]", _REMOTE_END, lambda block: _of_provider(block, keys[0]))
     others = [_server_block(server) for server in usable[1:]] + [_provider_block(provider) for provider in keys[1:]]
@@ -67,15 +75,22 @@ def _replaced(text: str, start: str, end: str, change: Callable[[str], str]) -> 
     return text[:begin] + change(text[begin:stop]) + text[stop:]
 
 
-def _of_server(block: str, server: Server, model: str | None) -> str:
-    block = _with(block, "use", server.place.use)
-    block = _with(block, "base_url", server.place.base_url)
-    block = _with(block, "model", model or server.models[0])
-    block = _with(block, "location", "local" if server.is_local else "remote")
-    if server.context_window:
-        return _with(block, "context_window", server.context_window)
+def _of_choice(block: str, choice: Choice, server: Server | None) -> str:
+    """The local upstream's block. Without a server it stays Ollama's, on this machine."""
+    if server:
+        block = _with(block, "use", server.place.use)
+        block = _with(block, "base_url", server.place.base_url)
+        block = _with(block, "location", "local" if server.is_local else "remote")
+    block = _with(block, "model", choice.name)
     # Ollama is asked for a window; what others were started with only they know.
-    return block if server.place.use == "ollama" else _with(block, "context_window", None)
+    block = _with(block, "context_window", choice.context_window)
+    remarks = "".join(f"# {_one_line(remark)}\n" for remark in choice.remarks)
+    return block.replace("\nmodel = ", f"\n{remarks}model = ", 1)
+
+
+def _one_line(text: str) -> str:
+    """A server's name for its model is in it: nothing of that may leave the comment."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _of_provider(block: str, provider: Provider) -> str:
@@ -119,13 +134,13 @@ def _provider_block(provider: Provider) -> str:
     )
 
 
-def _asked(found: Sequence[Server]) -> str | None:
+def _asked(found: Sequence[Server], machine: Machine) -> str | None:
     """Which of several local models is to be the small one."""
-    models = next((server.models for server in found if server.models), ())
-    if len(models) < 2:
+    server = next((server for server in found if server.models), None)
+    if server is None or len(server.models) < 2:
         return None
-    typer.echo(f"Local models: {', '.join(models)}")
-    answer: str = typer.prompt("Which one is the small model?", default=models[0])
+    typer.echo(f"Local models: {', '.join(server.models)}")
+    answer: str = typer.prompt("Which one is the small model?", default=best_installed(server, machine).name)
     return answer
 
 
@@ -144,7 +159,29 @@ def _write(output: Path, text: str, *, force: bool) -> None:
         raise typer.Exit(1) from None
 
 
-def _tell(output: Path, looked_at: Sequence[Place], found: Sequence[Server], keys: Sequence[Provider]) -> None:
+def _findings(
+    output: Path, found: Sequence[Server], keys: Sequence[Provider], machine: Machine, choice: Choice | None
+) -> dict[str, Any]:
+    return {
+        "path": str(output),
+        "servers": [{"name": s.place.name, "base_url": s.place.base_url, "models": list(s.models)} for s in found],
+        "keys": [provider.variable for provider in keys],
+        "memory_bytes": machine.memory_bytes,
+        "card_bytes": machine.card_bytes,
+        "model": choice.name if choice else None,
+        "context_window": choice.context_window if choice else None,
+        "is_installed": any(server.models for server in found),
+    }
+
+
+def _tell(  # noqa: PLR0913, PLR0917  # everything that was found
+    output: Path,
+    looked_at: Sequence[Place],
+    found: Sequence[Server],
+    keys: Sequence[Provider],
+    machine: Machine,
+    choice: Choice | None,
+) -> None:
     out = console()
     answering = {server.place: server for server in found}
     for place in looked_at:
@@ -153,14 +190,17 @@ def _tell(output: Path, looked_at: Sequence[Place], found: Sequence[Server], key
             print_finding(out, "warn", place.name, f"nothing answers at {place.base_url}")
         else:
             print_finding(out, "ok" if server.models else "warn", place.name, _about(server))
+    print_finding(out, "ok" if machine.model_bytes else "warn", "memory", str(machine))
+    if choice and any(server.models for server in found):
+        print_finding(out, "ok", "local model", f"{choice.name}. {' '.join(choice.remarks)}")
     for provider in keys:
         print_finding(out, "ok", provider.variable, f"is set, for {provider.model}")
     if not keys:
         names = ", ".join(provider.variable for provider in PROVIDERS)
         print_finding(out, "warn", "keys", f"none of {names} is set")
     out.print(f"\nWrote {output}.")
-    for step in _next(found, keys):
-        out.print(f"  {step}")
+    for step in _next(found, keys, choice):
+        out.print(f"  {step}", markup=False)
 
 
 def _about(server: Server) -> str:
@@ -168,11 +208,12 @@ def _about(server: Server) -> str:
     return f"answers at {server.place.base_url}, with {models}"
 
 
-def _next(found: Sequence[Server], keys: Sequence[Provider]) -> list[str]:
+def _next(found: Sequence[Server], keys: Sequence[Provider], choice: Choice | None) -> list[str]:
     """How to go on."""
     steps = []
     if not any(server.models for server in found):
-        steps.append("ollama pull qwen2.5:3b     # a small local model; Ollama itself is at https://ollama.com")
+        pull = f"ollama pull {choice.name if choice else 'qwen2.5:3b'}"
+        steps.append(f"{pull:<26} # a small local model; Ollama itself is at https://ollama.com")
     if not keys:
         steps.append("export OPENAI_API_KEY=...  # or put another provider's variable into the file")
     return [*steps, "weighbridge doctor         # is everything reachable?", "weighbridge serve"]

@@ -18,6 +18,24 @@ async def test_an_ollama_is_found_with_its_models_the_likeliest_first(listening)
     assert found.is_local
 
 
+async def test_an_ollama_says_how_long_a_text_its_models_take(listening) -> None:
+    answers = {
+        "/api/tags": {"models": [{"name": "qwen3:4b", "size": 1}]},
+        "/api/show": {"model_info": {"general.architecture": "qwen3", "qwen3.context_length": 40_960}},
+    }
+    [found] = await servers([Place("Ollama", "ollama", await listening(answers))])
+    assert found.windows == {"qwen3:4b": 40_960}
+
+
+@pytest.mark.parametrize(
+    "shown", [{}, [], 7, b"<html>", {"model_info": 7}, {"model_info": {"x.context_length": "8"}}, {"model_info": {}}]
+)
+async def test_a_window_that_makes_no_sense_is_not_known(shown: object, listening) -> None:
+    answers = {"/api/tags": {"models": [{"name": "m"}]}, "/api/show": shown}
+    [found] = await servers([Place("Ollama", "ollama", await listening(answers))])
+    assert (found.models, found.windows) == (("m",), {})
+
+
 async def test_an_openai_server_is_found_with_its_window(listening) -> None:
     listed = {"data": [{"id": "text-embedding-3"}, {"id": "Qwen/Qwen2.5-3B-Instruct", "max_model_len": 32768}]}
     place = Place("vLLM", "openai", await listening({"/v1/models": listed}) + "/v1")

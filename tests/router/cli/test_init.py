@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from weighbridge.catalogue.memory import GB
 from weighbridge.cli.discovery import PROVIDERS, Place, Server
 from weighbridge.cli.init import composed
+from weighbridge.cli.machine import Machine
 from weighbridge.config import Config, load
 
 MODELS = {"/api/tags": {"models": [{"name": "phi4-mini:latest", "size": 2_500_000_000}]}}
@@ -48,9 +50,11 @@ async def test_what_is_found_is_in_the_file(tmp_path: Path, listening, weighbrid
 async def test_without_anything_found_the_default_is_written(tmp_path: Path, weighbridge) -> None:
     ended = await weighbridge("init", "--output", "new.toml", "--yes", env=NOWHERE)
     assert ended.code == 0
-    assert "ollama pull qwen2.5:3b" in ended.out
     assert "export OPENAI_API_KEY" in ended.out
-    assert load(tmp_path / "new.toml", {}).upstreams["remote"].model == "gpt-5-mini"
+    upstreams = load(tmp_path / "new.toml", {}).upstreams
+    # What to pull goes by this machine's memory; the file and the advice name the same model.
+    assert f"ollama pull {upstreams['local'].model} " in ended.out
+    assert upstreams["remote"].model == "gpt-5-mini"
     assert (await weighbridge("validate", "--config", "new.toml")).code == 0
 
 
@@ -76,6 +80,7 @@ async def test_the_findings_come_as_json(listening, weighbridge) -> None:
     ended = await weighbridge("init", "--json", env={"OLLAMA_HOST": url, "OPENAI_API_KEY": "x"})
     found = json.loads(ended.out)
     assert found["keys"] == ["OPENAI_API_KEY"]
+    assert (found["model"], found["is_installed"]) == ("phi4-mini:latest", True)
     assert {"name": "Ollama", "base_url": url, "models": ["phi4-mini:latest"]} in found["servers"]
 
 
@@ -114,3 +119,31 @@ def test_a_server_on_another_machine_is_outside_the_fence(tmp_path: Path) -> Non
 def test_the_model_that_was_chosen_is_the_small_one(tmp_path: Path) -> None:
     config = read(tmp_path, composed([server("Ollama", "ollama", models=("a", "b"))], [], "b"))
     assert config.upstreams["local"].model == "b"
+
+
+def test_the_best_installed_model_is_written_with_the_window_that_fits(tmp_path: Path) -> None:
+    found = [server("Ollama", "ollama", models=("tinyllama:latest", "qwen3:4b", "phi4"), windows={"qwen3:4b": 262_144})]
+    text = composed(found, [], machine=Machine(16 * GB, None))
+    local = read(tmp_path, text).upstreams["local"]
+    assert (local.model, local.context_window) == ("qwen3:4b", 32_768)
+    assert "# Its window is 262,144 tokens; 32,768 fit into 8.0 GB beside it.\n" in text
+
+
+def test_without_a_model_one_to_pull_is_written(tmp_path: Path) -> None:
+    text = composed([server("LM Studio", "openai", models=())], [], machine=Machine(8 * GB, None))
+    local = read(tmp_path, text).upstreams["local"]
+    assert f"# Not installed yet: ollama pull {local.model}\n" in text
+    assert local.model != "qwen2.5:3b"
+    assert local.location == "local"
+
+
+def test_where_nothing_fits_the_default_stays(tmp_path: Path) -> None:
+    for machine in (Machine(GB // 2, None), Machine(None, None)):
+        assert read(tmp_path, composed([], [], machine=machine)).upstreams["local"].model == "qwen2.5:3b"
+
+
+def test_a_name_cannot_leave_its_comment(tmp_path: Path) -> None:
+    name = 'x\n[server]\nport = 1 # "'
+    config = read(tmp_path, composed([server("Ollama", "ollama", models=(name,))], []))
+    assert config.upstreams["local"].model == name
+    assert config.server.port == 8484
