@@ -1,0 +1,79 @@
+"""The regression gate: is one classifier worse than another on the same labels, beyond what chance explains.
+
+Both are measured on the same draws of the same rows, so the interval is that of the difference, and much narrower than
+the two intervals side by side.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from weighbridge.classifiers.evaluation import metrics
+from weighbridge.classifiers.evaluation.labelled import Labels
+from weighbridge.classifiers.evaluation.metrics import ROUNDS, Floats, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A classifier's scores of some labels, and its operating point."""
+
+    name: str
+    score: Floats
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One measure of both. change: new less old, with its interval. is_better_high: more of it is better."""
+
+    measure: str
+    new: float
+    old: float
+    change: Interval
+    is_better_high: bool
+
+    @property
+    def is_worse(self) -> bool:
+        """The whole interval lies on the bad side."""
+        return self.change.high < 0 if self.is_better_high else self.change.low > 0
+
+
+def changes(labels: Labels, new: Scored, old: Scored, *, rounds: int = ROUNDS) -> list[Change]:
+    """Ranking, honesty, the tier mix and what quality costs. What makes no sense on these labels is left out."""
+    has_costs = labels.small_cost is not None and labels.large_cost is not None
+    columns = [new.score, old.score, labels.small, labels.large, labels.falls_short, labels.shortfall]
+    if has_costs:
+        columns += [labels.small_cost, labels.large_cost]  # type: ignore[list-item]  # just asked
+    found = []
+    for name, (measure, is_better_high) in _MEASURES.items():
+        ends = [_of(measure, which, one.threshold) for which, one in ((0, new), (1, old))]
+        interval = metrics.bootstrap(
+            lambda *c, e=ends: e[0](*c) - e[1](*c), *columns, groups=labels.groups, rounds=rounds
+        )  # type: ignore[misc]
+        if not np.isnan(interval.value):
+            found.append(Change(name, ends[0](*columns), ends[1](*columns), interval, is_better_high))
+    return found
+
+
+_Measure = Callable[..., float]
+
+
+def _of(measure: _Measure, which: int, threshold: float) -> _Measure:
+    """A measure of one of the two scores, which stand first among the columns."""
+
+    def of(*columns: Floats) -> float:
+        small, large, event, missed, *costs = columns[2:]
+        return measure(columns[which], small, large, event, missed, threshold, *costs)
+
+    return of
+
+
+_MEASURES: dict[str, tuple[_Measure, bool]] = {
+    "AUROC": (lambda s, a, b, event, missed, t, *costs: metrics.auroc(s, event), True),
+    "ECE": (lambda s, a, b, event, missed, t, *costs: metrics.ece(s, missed), False),
+    "large share": (lambda s, a, b, event, missed, t, *costs: metrics.large_share(s, t), False),
+    "quality": (lambda s, a, b, event, missed, t, *costs: metrics.quality_at(s, a, b, t), True),
+    "cost at 95 %": (lambda s, a, b, event, missed, t, *costs: metrics.cost_at(s, a, b, 0.95, *costs), False),
+    "cost at 98 %": (lambda s, a, b, event, missed, t, *costs: metrics.cost_at(s, a, b, 0.98, *costs), False),
+}
