@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from weighbridge import __version__
 from weighbridge.api import DIALECTS, ModelEndpoint, refused
-from weighbridge.asgi import ASGIApp, Message, Receive, Scope, Send, headers_of, respond
+from weighbridge.asgi import ASGIApp, ClientGone, Message, Receive, Scope, Send, headers_of, respond
 from weighbridge.config import Config, require_keys
 from weighbridge.cors import Cors, is_preflight
 from weighbridge.errors import MethodNotAllowed, WeighbridgeError
@@ -48,6 +48,8 @@ class Application:
         answer = _Started(send)
         try:
             await self._handle(scope, receive, answer)
+        except ClientGone:
+            pass
         except WeighbridgeError as error:
             if error.status == 401:
                 self.parts.metrics.turned_away(error.code)

@@ -22,6 +22,10 @@ _LOOK_AFTER_S = 0.2
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
+class ClientGone(Exception):
+    """The client left in the middle of its request: there is nobody to answer."""
+
+
 def headers_of(scope: Scope) -> dict[str, str]:
     """The request's headers, names in lower case; of a repeated one the last."""
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -33,7 +37,7 @@ def header(name: str, value: str) -> Header:
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], most: int) -> bytes:
-    """The request's body. Raises TooLarge, or BadRequest for one that is compressed or breaks off."""
+    """The request's body. Raises TooLarge, BadRequest for one that is compressed, or ClientGone."""
     if headers.get("content-encoding", "identity") != "identity":
         error = BadRequest("The body is compressed; send it as it is.", param="content-encoding")
         error.status = 415
@@ -46,7 +50,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], most: int) -> 
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError
+            raise ClientGone
         part = message.get("body", b"")
         size += len(part)
         if size > most:

@@ -8,6 +8,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from uvicorn.supervisors import Multiprocess
 from weighbridge.app import Application, create_app
 from weighbridge.cli import ports
 from weighbridge.config import Config, ConfigError, load, require_keys
+from weighbridge.connections import Connection, Limits
 from weighbridge.ledger.base import Ledger
 from weighbridge.telemetry import configure_logging
 
-KEEP_ALIVE_S = 75  # longer than the idle time of the usual clients, so that they close first
 BACKLOG = 2048
 _START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
 
@@ -99,10 +100,12 @@ def _bound(config: Config) -> socket.socket | None:
     return listener
 
 
-def _settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
+def settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
+    """How uvicorn runs a gateway."""
+    connection: Any = partial(Connection, limits=Limits.of(config.server))
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=connection,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -110,14 +113,14 @@ def _settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=config.server.idle_timeout_s,  # type: ignore[arg-type]  # the loop takes fractions
         timeout_graceful_shutdown=ceil(config.server.drain_s),
         **more,
     )
 
 
 def _serve(app: Application, config: Config, listener: socket.socket) -> bool:
-    server = _Server(_settings(app, config), lambda: _announce(config, listener))
+    server = _Server(settings(app, config), lambda: _announce(config, listener))
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn raises the signal again once all is closed; by then there is nothing left to do.
         signal.signal(number, lambda *_: None)
@@ -129,8 +132,8 @@ def _serve(app: Application, config: Config, listener: socket.socket) -> bool:
 
 
 def _supervise(config: Config, listener: socket.socket, workers: int) -> bool:
-    settings = _settings("weighbridge.cli.serve:worker", config, factory=True, workers=workers)
-    supervisor = _Supervisor(settings, [listener])
+    chosen = settings("weighbridge.cli.serve:worker", config, factory=True, workers=workers)
+    supervisor = _Supervisor(chosen, [listener])
     supervisor.when_ready = (_base_url(config, listener), lambda: _announce(config, listener))
     supervisor.run()
     return not any(process.exitcode == _START_FAILED for process in supervisor.processes)

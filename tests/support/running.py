@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from weighbridge.app import create_app
+from weighbridge.cli.serve import settings
 from weighbridge.config import load
 
 UPSTREAM_KEY = "sk-upstream-canary-0123456789"
@@ -70,10 +71,9 @@ class RunningGateway:
         self.config_path.write_text(toml_of(config))
         os.environ["TEST_UPSTREAM_KEY"] = UPSTREAM_KEY
         environ = environ or {}
-        self.app = create_app(load(self.config_path, environ), environ)
-        self._server = uvicorn.Server(
-            uvicorn.Config(self.app, port=0, log_level="warning", access_log=False, server_header=False, lifespan="on")
-        )
+        loaded = load(self.config_path, environ)
+        self.app = create_app(loaded, environ)
+        self._server = uvicorn.Server(settings(self.app, loaded, port=0))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     def __enter__(self) -> "RunningGateway":
