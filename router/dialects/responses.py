@@ -39,7 +39,7 @@ class Responses(Dialect):
             expect(fields, name, list, "an array")
         expect(fields, "tool_choice", (str, dict), "a string or an object")
         expect(fields, "conversation", (str, dict), "a string or an object")
-        expect(fields.get("text") or {}, "format", dict, "an object")
+        _check_format(fields.get("text") or {})
         _check_objects(fields.get("tools") or [], "tools")
         _check_input(fields)
 
@@ -114,6 +114,12 @@ class ResponsesTranslation(Translation):
 
     def end(self) -> list[dict[str, Any]]:
         return self._events.end()
+
+
+def _check_format(text: Fields) -> None:
+    form = text.get("format")
+    if form is not None and not isinstance(form, dict):
+        raise BadRequest("`text.format` must be an object.", param="text.format")
 
 
 def _check_input(fields: Fields) -> None:

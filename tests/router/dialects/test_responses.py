@@ -1,10 +1,13 @@
 """The Responses dialect: what it refuses, what it reads, and what OpenAI's own SDK makes of what it sends."""
 
 import json
+from contextlib import suppress
 
 import openai
 import pydantic
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from responding import called, counted, kinds, said, translation
 from scripted import ScriptedUpstream, raw_stream, respond
 
@@ -42,7 +45,7 @@ WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object
         ({"tools": ["x"]}, "tools[0]"),
         ({"tool_choice": 3}, "tool_choice"),
         ({"text": "x"}, "text"),
-        ({"text": {"format": "x"}}, "format"),
+        ({"text": {"format": "x"}}, "text.format"),
         ({"reasoning": "high"}, "reasoning"),
         ({"include": "x"}, "include"),
         ({"metadata": []}, "metadata"),
@@ -141,6 +144,41 @@ def test_each_translation_has_ids_of_its_own():
     request = {"model": "auto", "input": "Hi"}
     first, second = (RESPONSES.translation(request).events(said({"content": "x"})) for _ in range(2))
     assert first[0]["response"]["id"] != second[0]["response"]["id"]
+
+
+WORDS = st.sampled_from((
+    "message", "user", "assistant", "function_call", "function_call_output", "custom_tool_call", "tool_search_call",
+    "tool_search_output", "shell_call", "shell_call_output", "item_reference", "reasoning", "input_text", "input_image",
+    "input_file", "output_text", "refusal", "function", "custom", "namespace", "allowed_tools", "required",
+    "json_schema",
+))  # fmt: skip
+NAMES = st.sampled_from((
+    "type", "role", "content", "text", "name", "namespace", "call_id", "id", "arguments", "input", "output", "tools",
+    "format", "effort", "mode", "execution", "image_url", "file_data", "schema", "description",
+))  # fmt: skip
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.floats(allow_nan=False), st.text(max_size=3), WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(NAMES, inner, max_size=6)),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from((
+    "input", "instructions", "tools", "tool_choice", "text", "reasoning", "include", "top_logprobs", "metadata",
+    "previous_response_id", "conversation", "background", "stream", "max_output_tokens", "parallel_tool_calls",
+    "prompt",
+))  # fmt: skip
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(fields=st.dictionaries(FIELDS, VALUES), items=st.lists(st.dictionaries(NAMES, VALUES, max_size=6), max_size=5))
+def test_whatever_comes_is_answered_or_refused(fields, items):
+    fields = {"model": "auto", "input": items, **fields}
+    with suppress(BadRequest):
+        RESPONSES.check(fields)
+        RESPONSES.messages(fields)
+        turned = RESPONSES.translation(fields)
+        json.dumps(turned.chat)
+        chunks = [said({"content": "x"}), said(called(0, "{}", call_id="a", name="f"), "stop")]
+        json.dumps([turned.events(chunk) for chunk in chunks] + turned.end())
 
 
 # Through OpenAI's own SDK.

@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from responding import NOW_S, called, counted, events_of, kinds, response_of, said, translation
 
@@ -240,12 +240,14 @@ def completion_of(answer: dict) -> dict:
     return {"model": "small-1", "created": 1_700_000_000, "choices": [choice], "usage": USAGE}
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(data=st.data(), answer=ANSWER)
 def test_any_chunking_tells_the_same_response(data, answer):
     whole = translation(tools=TOOLS).answer(completion_of(answer))
     assert response_of(chunks_of(data, answer), tools=TOOLS) == whole
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(data=st.data(), answer=ANSWER)
 def test_pieces_add_up_and_everything_opened_is_closed(data, answer):
     events = events_of(chunks_of(data, answer), tools=TOOLS)

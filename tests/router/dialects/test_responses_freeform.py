@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighbridge.dialects.responses_freeform import FreeformReader, wrapped
@@ -22,12 +22,14 @@ def cut(text: str, places: list[int]) -> list[str]:
     return [text[a:b] for a, b in pairwise(marks)]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(text=st.text(), escaped=st.booleans(), places=st.lists(st.integers(0, 500), max_size=8))
 def test_text_comes_back_however_it_is_cut(text, escaped, places):
     assert read(*cut(json.dumps({"input": text}, ensure_ascii=escaped), places)) == text
     assert read(wrapped(text)) == text
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     arguments=st.text(alphabet='{}":inputu\\d83e00 \n', max_size=60), places=st.lists(st.integers(0, 60), max_size=8)
 )
