@@ -35,6 +35,7 @@ class Situation:
     threshold: 0..1, what applies where the policy itself names none (the classifier's recommended operating point, or
         what the client asked for with `auto:cost` or `router-x-0.3`).
     forced: the client itself asked for that threshold, so it goes before the policy's own.
+    pressure: 0..1, how nearly a budget is used up. Under it a policy leans towards the small model, wholly so at 1.
     assessment: None when the classifier did not answer in time, or was not asked.
     """
 
@@ -43,6 +44,7 @@ class Situation:
     threshold: float
     assessment: Assessment | None = None
     forced: bool = False
+    pressure: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,15 @@ class Threshold(Policy):
             return self._unsure(situation, "classifier_unavailable", "no score")
         if found.abstained:
             return self._unsure(situation, "abstain", "unlike what the classifier knows")
-        threshold = self._applies(situation)
+        usual = self._applies(situation)
+        threshold = usual + (1 - usual) * situation.pressure
         if found.score >= threshold:
             detail = f"score {found.score:.2f} >= {threshold:.2f}"
             return Decision(situation.large, (situation.small,), "at_or_above_threshold", detail, threshold)
         detail = f"score {found.score:.2f} < {threshold:.2f}"
+        if found.score >= usual:
+            why = f"{detail}, {usual:.2f} without pressure"
+            return Decision(situation.small, (situation.large,), "budget", why, threshold)
         return Decision(situation.small, (situation.large,), "below_threshold", detail, threshold)
 
     def _applies(self, situation: Situation) -> float:

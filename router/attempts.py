@@ -7,20 +7,24 @@ upstream by name gets one attempt at it.
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from weighbridge.breaker import Breaker
-from weighbridge.errors import Limited, Refused, Unavailable, UpstreamError, WeighbridgeError
+from weighbridge.budgets import Budgets, Exhausted, Hold
+from weighbridge.errors import Limited, OverBudget, Refused, Unavailable, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, Ledger, Settlement
+from weighbridge.state.base import Unreachable
 from weighbridge.telemetry import Metrics
-from weighbridge.trip import Trip
+from weighbridge.trip import CIRCUIT_OPEN, Trip
 from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T")
 
 MOST = 4
 MOST_WAIT_S = 2.0  # for an upstream that says when to come back; a longer wait is the client's
+_NOTHING = Hold()
 _PAUSE_S = 0.25  # the longest first pause where it does not say; it doubles
 
 
@@ -40,14 +44,13 @@ class Attempts:
         self,
         ledger: Ledger,
         metrics: Metrics,
+        budgets: Budgets,
         upstreams: Iterable[str],
-        *,
-        now: Callable[[], float],
-        version: str | None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._metrics = metrics
-        self._version = version  # the classifier's
+        self._budgets = budgets
         self.breakers = {name: Breaker(now) for name in upstreams}
         self._leaving: set[asyncio.Future[None]] = set()
 
@@ -57,8 +60,9 @@ class Attempts:
         while True:
             name = self._next(trip, left)
             if name is None:
-                raise await self._turned_away(trip)
-            await self._reserve(trip, name)
+                raise await self._turned_away(trip, self._nobody_answers(trip))
+            if not await self._reserve(trip, name, left):
+                continue
             try:
                 answer = await act(trip.plan.reach[name])
             except UpstreamError as error:
@@ -75,7 +79,7 @@ class Attempts:
         while left:
             if self.breakers[left[0]].admits():
                 return left[0]
-            trip.skipped = left.pop(0)
+            trip.skipped[left.pop(0)] = CIRCUIT_OPEN
         return None
 
     async def _failed(self, trip: Trip, error: UpstreamError, left: list[str]) -> None:
@@ -91,6 +95,7 @@ class Attempts:
         if is_over:
             await self.close(trip, settlement, error.status)
             raise Failure(_for_client(error, trip), trip) from error
+        await self._put_right(trip, settlement)
         await self._record(settlement, None)
         if pause_s:
             try:
@@ -105,41 +110,78 @@ class Attempts:
         else:
             self.breakers[name].failed(for_good=error.code == "upstream_auth")
 
-    async def _turned_away(self, trip: Trip) -> Failure:
+    def _nobody_answers(self, trip: Trip) -> Unavailable:
         """Every upstream in reach has an open breaker: none is asked."""
-        names = trip.plan.chain
-        wait_s = min(self.breakers[name].wait_s for name in names) or 1.0
+        wait_s = min(self.breakers[name].wait_s for name in trip.plan.chain) or 1.0
         where = ("The request must stay on a local upstream, and none answers.", "local_unavailable")
         message, code = where if trip.plan.fence else ("No upstream answers at present.", "upstream_unavailable")
-        error = Unavailable(message, code=code, retry_after_s=wait_s)
+        return Unavailable(message, code=code, retry_after_s=wait_s)
+
+    async def _turned_away(self, trip: Trip, error: WeighbridgeError) -> Failure:
+        """No attempt is made, or no other one."""
         if trip.attempts:
-            last = trip.total
-            await self.close(trip, last, error.status)
+            await self.close(trip, trip.total, error.status)
             return Failure(error, trip)
-        opening = trip.opening(classifier=self._version, store_prompt=self._ledger.store_prompts)
+        opening = trip.opening(store_prompt=self._ledger.store_prompts)
         await self._ledger.turned_away(opening, trip.unanswered(error))
         self._metrics.turned_away(error.code)
         return Failure(error, None)
 
-    async def _reserve(self, trip: Trip, name: str) -> None:
-        """Commit the attempt before the wire is touched."""
+    async def _claimed(self, trip: Trip, name: str) -> Hold | Exhausted:
+        """The attempt's worst case, claimed from every budget that it counts in."""
+        if not self._budgets:
+            return _NOTHING
+        request, plan = trip.request, trip.plan
+        cost, tokens = trip.worst(name)
+        is_first = not any(attempt.hold.amounts for attempt in trip.attempts)
+        is_local = plan.reach[name].location == "local"
+        try:
+            return await self._budgets.claim(
+                request.caller, plan.target.route, is_local=is_local, is_first=is_first, cost=cost or 0, tokens=tokens
+            )
+        except Unreachable:
+            error = Unavailable("The budgets cannot be looked up.", code="state_unavailable", retry_after_s=5)
+            raise await self._turned_away(trip, error) from None
+
+    def _without(self, trip: Trip, name: str, left: list[str], used_up: Exhausted) -> None:
+        """Go on without an upstream that a budget closes: to local ones within reach, if it leaves those open."""
+        trip.skipped[name] = used_up.budget.name
+        reach = trip.plan.reach
+        tried = {attempt.upstream for attempt in trip.attempts} | trip.skipped.keys()
+        is_open = used_up.budget.at_cap == "local"
+        local = [n for n in (*left, *reach) if is_open and reach[n].location == "local" and n not in tried]
+        left[:] = dict.fromkeys(local)
+
+    async def _reserve(self, trip: Trip, name: str, left: list[str]) -> bool:
+        """Commit the attempt before the wire is touched. False where a budget keeps it from this upstream."""
+        hold = await self._claimed(trip, name)
+        if isinstance(hold, Exhausted):
+            self.breakers[name].left()
+            self._without(trip, name, left, hold)
+            if left:
+                return False
+            message = f"The budget {hold.budget.name} is used up."
+            raise await self._turned_away(trip, OverBudget(message, retry_after_s=hold.retry_after_s))
         is_first = not trip.attempts
-        reservation = trip.begin(name)
-        opening = trip.opening(classifier=self._version, store_prompt=self._ledger.store_prompts) if is_first else None
+        reservation = trip.begin(name, hold)
+        opening = trip.opening(store_prompt=self._ledger.store_prompts) if is_first else None
         try:
             await self._ledger.reserve(opening, reservation)
         except Unavailable as error:
             self.breakers[name].left()
+            await self._put_right(trip, trip.never_sent("error"))
             raise Failure(error, trip) from error
         except asyncio.CancelledError:
             self.abandon(trip, trip.never_sent("client_gone"))
             raise
         self._ledger.sent(reservation.request_id, reservation.attempt_no)
+        return True
 
     async def close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         """The last attempt has ended, and with it the request."""
         closing = trip.closing(http_status)
         self._metrics.request_ended(trip.plan, closing)
+        await self._put_right(trip, settlement)
         await self._record(settlement, closing)
         return closing
 
@@ -153,8 +195,26 @@ class Attempts:
         closing = trip.closing(499)
         self._metrics.request_ended(trip.plan, closing)
         row = asyncio.ensure_future(self._ledger.settle(settlement, closing))
-        self._leaving.add(row)
-        row.add_done_callback(self._left)
+        self._see_off(row)
+        if trip.attempt.hold.amounts:
+            self._see_off(asyncio.ensure_future(self._put_right(trip, settlement)))
+
+    def _see_off(self, work: "asyncio.Future[None]") -> None:
+        self._leaving.add(work)
+        work.add_done_callback(self._left)
+
+    async def _put_right(self, trip: Trip, settlement: Settlement) -> None:
+        """Give back what was claimed and not used. What nobody knows stays claimed."""
+        attempt = trip.attempt
+        if not attempt.hold.amounts:
+            return
+        hold, attempt.hold = attempt.hold, Hold()
+        cost, tokens = settlement.cost_nano_usd, None
+        if settlement.status == "released":
+            cost, tokens = 0, 0
+        elif settlement.input_tokens is not None:
+            tokens = settlement.input_tokens + (settlement.output_tokens or 0)
+        await self._budgets.settle(hold, cost=cost, tokens=tokens)
 
     async def _record(self, settlement: Settlement, closing: Closing | None) -> None:
         try:

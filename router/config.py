@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from weighbridge import overrides, plugins
+from weighbridge.budgets import Budget
 from weighbridge.classifiers.base import Classifier
 from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import Ledger
@@ -20,6 +21,7 @@ from weighbridge.policies.base import Policy
 from weighbridge.policies.rules import Rule
 from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
 from weighbridge.server import Server
+from weighbridge.state.base import State
 from weighbridge.toml_lines import Key, line_of
 from weighbridge.upstreams.base import Upstream
 
@@ -70,6 +72,8 @@ class Config(_Table):
     routes: dict[str, Route]
     rules: tuple[Rule, ...]
     ledger: Ledger
+    state: State
+    budgets: tuple[Budget, ...]
 
     @property
     def keys_path(self) -> Path | None:
@@ -96,7 +100,7 @@ class Config(_Table):
         if self.server.api_keys_env:
             yield "server.api_keys_env", self.server.api_keys_env
         tables: dict[str, BaseModel] = {f"upstreams.{name}": upstream for name, upstream in self.upstreams.items()}
-        for place, table in {**tables, "ledger": self.ledger}.items():
+        for place, table in {**tables, "ledger": self.ledger, "state": self.state}.items():
             for field in type(table).model_fields:
                 variable = getattr(table, field)
                 if field.endswith("_env") and isinstance(variable, str) and variable:
@@ -178,9 +182,11 @@ class _Reader:
         routes = self.routes()
         rules = self.rules()
         ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")  # type: ignore[type-abstract]
+        state = self.shelf(("state",), "weighbridge.state", State, default="memory")  # type: ignore[type-abstract]
+        budgets = self.budgets(routes)
         self.check_whole(server, routes)
         sentences = misplaced + self.problems.sentences
-        if sentences or not (server and ledger and classifier):
+        if sentences or not (server and ledger and classifier and state):
             raise ConfigError(sentences)
         return Config(
             path=self.path,
@@ -192,6 +198,8 @@ class _Reader:
             routes=routes,
             rules=rules,
             ledger=ledger,
+            state=state,
+            budgets=budgets,
         )
 
     def upstreams(self) -> dict[str, Upstream]:
@@ -234,18 +242,31 @@ class _Reader:
         return found
 
     def rules(self) -> tuple[Rule, ...]:
-        tables = self.data.get("rules", [])
-        if not isinstance(tables, list):
-            self.problems.add(("rules",), tables, "must be a list of tables, each under its own [[rules]]")
-            return ()
-        found = []
-        for i, table in enumerate(tables):
-            rule = self.make(("rules", i), Rule, table)
-            if rule is None:
-                continue
-            found.append(rule)
+        rules = self.listed("rules", Rule)
+        for i, rule in rules.items():
             self.check_upstream(("rules", i, "then", "upstream"), rule.then.upstream)
-        return tuple(found)
+        return tuple(rules.values())
+
+    def budgets(self, routes: dict[str, Route]) -> tuple[Budget, ...]:
+        budgets = self.listed("budgets", Budget)
+        seen: set[str] = set()
+        for i, budget in budgets.items():
+            if budget.name in seen:
+                self.problems.add(("budgets", i, "name"), budget.name, "is taken by an earlier budget: rename one")
+            seen.add(budget.name)
+            for route in budget.routes:
+                if route not in routes:
+                    self.problems.add(("budgets", i, "routes"), route, "is not a route" + nearest(route, routes))
+        return tuple(budgets.values())
+
+    def listed(self, key: str, cls: type[T]) -> dict[int, T]:
+        """What the tables under `[[key]]` describe, by their places."""
+        tables = self.data.get(key, [])
+        if not isinstance(tables, list):
+            self.problems.add((key,), tables, f"must be a list of tables, each under its own [[{key}]]")
+            return {}
+        made = {i: self.make((key, i), cls, table) for i, table in enumerate(tables)}
+        return {i: found for i, found in made.items() if found is not None}
 
     def check_upstream(self, at: Key, name: object) -> None:
         upstreams = self.table(("upstreams",))
@@ -253,7 +274,7 @@ class _Reader:
             self.problems.add(at, name, "is not an upstream" + nearest(name, upstreams))
 
     def check_tables(self) -> None:
-        known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger"]
+        known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger", "state", "budgets"]
         for key in self.data:
             if key not in known:
                 self.problems.add((key,), self.data[key], "is not a known table" + nearest(key, known))

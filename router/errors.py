@@ -8,6 +8,7 @@
     - MethodNotAllowed        405
   x Unauthorized              401  no key, or a wrong one
   x Denied                    403  a rule or the fence says no
+  x OverBudget                429  the caller's budget is used up
   + UpstreamError             an upstream failed; another may be tried before the first byte
     - Refused                 its own 4xx about the request: passed on, never tried elsewhere
     - Incapable               400  it cannot do what the request needs; another may
@@ -82,6 +83,11 @@ class Unauthorized(WeighbridgeError):
 
 class Denied(WeighbridgeError):
     status, type, code = 403, "permission_error", "policy_denied"
+    should_retry = False
+
+
+class OverBudget(WeighbridgeError):
+    status, type, code = 429, "rate_limit_error", "budget_exceeded"
     should_retry = False
 
 

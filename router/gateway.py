@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -44,21 +44,12 @@ class Opened:
 class Gateway:
     """Answers requests of every dialect."""
 
-    def __init__(
-        self,
-        planner: Planner,
-        ledger: Ledger,
-        prices: Prices,
-        metrics: Metrics,
-        *,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, planner: Planner, ledger: Ledger, prices: Prices, metrics: Metrics, attempts: Attempts) -> None:
         self._planner = planner
         self._ledger = ledger
         self._prices = prices
         self._metrics = metrics
-        self._now = now
-        self._attempts = Attempts(ledger, metrics, prices, now=now, version=planner.classifier_version)
+        self._attempts = attempts
 
     async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
@@ -99,7 +90,7 @@ class Gateway:
             if not isinstance(error, BadRequest):  # a request that made sense, and has its row
                 await self._ledger.turned_away(*turned_away(request, error))
             raise Failure(error, None) from error
-        return Trip(request, plan, self._prices, self._now)
+        return Trip(request, plan, self._prices, time.monotonic)
 
     async def _parts(self, trip: Trip, stream: Stream, relay: Relay, first: bytes) -> AsyncIterator[bytes]:
         """Pass the chunks on, and account for them before the last bytes leave: a proper end acknowledges the row."""

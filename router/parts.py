@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weighbridge.access import Access
+from weighbridge.attempts import Attempts
+from weighbridge.budgets import Budgets
 from weighbridge.classifiers.base import Classifier
 from weighbridge.classifiers.batched import Batched
-from weighbridge.config import Config
+from weighbridge.config import Config, ConfigError
 from weighbridge.errors import UpstreamError
 from weighbridge.gateway import Gateway
 from weighbridge.ledger.base import Ledger
 from weighbridge.planning import Planner
 from weighbridge.prices import price_list
 from weighbridge.telemetry import Metrics
+from weighbridge.units import Price
 from weighbridge.upstreams.base import Upstream
 
 PROBE_S = 2.0  # how long a look at an upstream may take
@@ -44,11 +47,17 @@ class Parts:
             else None
         )
         assess = self._assessor.assess if self._assessor else None
-        self.planner = Planner(config, self.classifier, assess, self.ledger.recall)
-        self.gateway = Gateway(self.planner, self.ledger, price_list(config.upstreams), self.metrics)
+        self.budgets = Budgets(config.budgets, config.state, self.ledger.spent)
+        pressure = self.budgets.pressure if config.budgets else None
+        self.planner = Planner(config, self.classifier, assess, self.ledger.recall, pressure)
+        prices = price_list(config.upstreams)
+        _require_prices(config, prices)
+        attempts = Attempts(self.ledger, self.metrics, self.budgets, config.upstreams)
+        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts)
 
     async def aopen(self) -> None:
         await self.ledger.aopen()
+        await self.config.state.aopen()
         for upstream in self.config.upstreams.values():
             await upstream.aopen()
 
@@ -57,6 +66,7 @@ class Parts:
             await upstream.aclose()
         if self._assessor:
             await self._assessor.aclose()
+        await self.config.state.aclose()
         await self.ledger.aclose()
 
     async def readiness(self) -> dict[str, Any]:
@@ -80,6 +90,18 @@ def compose(config: Config, environ: Mapping[str, str]) -> Parts:
         classifier=config.make_classifier() if config.needs_classifier else None,
         metrics=Metrics(),
     )
+
+
+def _require_prices(config: Config, prices: Mapping[str, Price | None]) -> None:
+    """A budget in money cannot count what has no price. Raises ConfigError."""
+    if not any(budget.kind == "usd" for budget in config.budgets):
+        return
+    unknown = [name for name, price in prices.items() if price is None and config.upstreams[name].location == "remote"]
+    if unknown:
+        remedy = "set input_usd_per_mtok and output_usd_per_mtok there, or budget tokens instead"
+        raise ConfigError(
+            [f"{config.path}: a budget in usd needs prices: upstreams.{n} has none: {remedy}" for n in unknown]
+        )
 
 
 async def _is_usable(upstream: Upstream) -> bool:

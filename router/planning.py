@@ -21,6 +21,7 @@ from weighbridge.schemas import Request
 from weighbridge.upstreams.base import Upstream
 
 Assess = Callable[[str], Awaitable[Assessment | None]]
+Pressure = Callable[[str, str], Awaitable[float]]
 Recall = Callable[[str], Awaitable[str | None]]
 
 _ROUTELLM = re.compile(r"router-.+-(\d*\.?\d+)")
@@ -53,6 +54,7 @@ class Plan:
     rule: str | None
     fence: str | None
     baseline: str
+    classifier: str | None = None  # the version of the one that scored it
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -64,16 +66,22 @@ class Planner:
     """Makes a plan for each request. It asks the classifier for a score, and the ledger for where a session is."""
 
     def __init__(
-        self, config: Config, classifier: Classifier | None, assess: Assess | None, recall: Recall | None = None
+        self,
+        config: Config,
+        classifier: Classifier | None,
+        assess: Assess | None,
+        recall: Recall | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         self._recall = recall
+        self._pressure = pressure
         self._routes = config.routes
         self._rules: Sequence[Rule] = config.rules
         self._upstreams: Mapping[str, Upstream] = config.upstreams
         self._local = {name: u for name, u in config.upstreams.items() if u.location == "local"}
         self._targets = _targets(config)
         self._thresholds = classifier.thresholds if classifier else {}
-        self.classifier_version = classifier.version if classifier else None
+        self._version = classifier.version if classifier else None
         self._assess = assess
         self._rules_need_text = any(rule.needs_text for rule in config.rules)
 
@@ -100,7 +108,8 @@ class Planner:
             decision = _serving(request.dialect.path, route, target, reach, decision)
         if decision is None:
             assessment = await asked.assessment() if route.policy.needs_score else None
-            decision = route.policy.decide(self._situation(route, target, assessment))
+            pressure = await self._pressure(request.caller, target.route) if self._pressure else 0.0
+            decision = route.policy.decide(self._situation(route, target, assessment, pressure))
         return Plan(
             target=target,
             decision=_fitting(decision, reach, request),
@@ -109,6 +118,7 @@ class Planner:
             rule=rule.name if rule else None,
             fence=fence,
             baseline=route.baseline,
+            classifier=self._version if asked.found else None,
         )
 
     def target(self, model: str) -> Target:
@@ -172,7 +182,7 @@ class Planner:
                 return rule
         return None
 
-    def _situation(self, route: Route, target: Target, assessment: Assessment | None) -> Situation:
+    def _situation(self, route: Route, target: Target, assessment: Assessment | None, pressure: float) -> Situation:
         asked = target.threshold
         named = self._thresholds.get(asked if isinstance(asked, str) else "balanced", 0.5)
         return Situation(
@@ -181,6 +191,7 @@ class Planner:
             threshold=asked if isinstance(asked, float) else named,
             assessment=assessment,
             forced=asked is not None,
+            pressure=pressure,
         )
 
 

@@ -1,15 +1,17 @@
 """The bookkeeping of one request: its clocks, its attempts and their money, as rows for the ledger. No effects."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from weighbridge.errors import Denied, Refused, UpstreamError, WeighbridgeError
+from weighbridge.budgets import Hold
+from weighbridge.errors import Denied, OverBudget, Refused, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.planning import Plan
 from weighbridge.schemas import Request
 from weighbridge.units import Price, Usage, cost_of
 
+CIRCUIT_OPEN = "circuit_open"
 Prices = Mapping[str, Price | None]  # by the upstream's name
 
 
@@ -21,6 +23,7 @@ class Attempt:
     upstream: str
     started_s: float
     reserved_nano_usd: int | None
+    hold: Hold = field(default_factory=Hold)
     first_token_s: float | None = None
 
 
@@ -36,7 +39,7 @@ class Trip:
         self._ended: list[Settlement] = []
         self._waited_s = 0.0  # for upstreams, so not our overhead
         self.overhead_s = 0.0
-        self.skipped: str | None = None  # an upstream that was left out because its breaker is open
+        self.skipped: dict[str, str] = {}  # upstreams that were left out, and why: "circuit_open", or a budget's name
 
     @property
     def attempt(self) -> Attempt:
@@ -48,14 +51,17 @@ class Trip:
 
     @property
     def reason(self) -> str:
-        return "fallback" if self.was_fallback else self.plan.decision.reason
+        if not self.was_fallback:
+            return self.plan.decision.reason
+        return "budget" if self.skipped.get(self.plan.decision.upstream, CIRCUIT_OPEN) != CIRCUIT_OPEN else "fallback"
 
     @property
     def why(self) -> str:
         """The words after the reason."""
         if self.was_fallback:
+            first = self.plan.decision.upstream
             codes = (ended.error_code for ended in self._ended if ended.error_code)
-            return f"{self.plan.decision.upstream} {'circuit_open' if self.skipped else next(codes, '')}".rstrip()
+            return f"{first} {self.skipped.get(first) or next(codes, '')}".rstrip()
         return self.plan.decision.detail
 
     @property
@@ -63,7 +69,7 @@ class Trip:
         """The settlement that ended the request."""
         return self._ended[-1]
 
-    def opening(self, *, classifier: str | None, store_prompt: bool) -> Opening:
+    def opening(self, *, store_prompt: bool) -> Opening:
         plan, request = self.plan, self.request
         return Opening(
             request_id=request.request_id,
@@ -78,19 +84,24 @@ class Trip:
             score=plan.assessment.score if plan.assessment else None,
             threshold=plan.decision.threshold,
             task=plan.assessment.task if plan.assessment else None,
-            classifier=classifier if plan.assessment else None,
+            classifier=plan.classifier,
             is_stream=request.is_stream,
             tags=request.headers.get("x-litellm-tags"),
             prompt=request.body.text if store_prompt else None,
         )
 
-    def begin(self, name: str) -> Reservation:
+    def worst(self, name: str) -> tuple[int | None, int]:
+        """What an attempt at an upstream can take at worst: nano-USD, None where its price is unknown, and tokens."""
+        request = self.request
+        worst = Usage(request.estimated_input_tokens, request.most_output_tokens, source="estimated")
+        cost = cost_of(worst, self._prices[name], self.plan.reach[name].limits.total_s)
+        return cost, worst.input_tokens + worst.output_tokens
+
+    def begin(self, name: str, hold: Hold) -> Reservation:
         """Start an attempt: what it may cost at worst is set aside."""
-        worst = Usage(self.request.estimated_input_tokens, self.request.most_output_tokens, source="estimated")
         upstream = self.plan.reach[name]
-        price = self._prices[name]
-        reserved = cost_of(worst, price, upstream.limits.total_s)
-        self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved))
+        reserved = self.worst(name)[0]
+        self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved, hold))
         return Reservation(
             request_id=self.request.request_id,
             attempt_no=self.attempt.no,
@@ -159,7 +170,8 @@ class Trip:
 
     def unanswered(self, error: WeighbridgeError) -> Closing:
         """The request ended before any attempt."""
-        return turned_away(self.request, error)[1]._replace(reason=self.plan.decision.reason)
+        closing = turned_away(self.request, error)[1]
+        return closing if isinstance(error, OverBudget) else closing._replace(reason=self.plan.decision.reason)
 
     def _baseline_cost(self, last: Settlement) -> int | None:
         """What the same tokens would have cost on the baseline. Without an answer there is nothing to compare."""
@@ -202,9 +214,12 @@ def _cost(status: Status, usage: Usage | None, price: Price | None, attempt: Att
     return 0 if status == "released" or attempt.reserved_nano_usd == 0 else None
 
 
+_REASONS = {Denied: "rule", Refused: "context_window", OverBudget: "budget"}
+
+
 def turned_away(request: Request, error: WeighbridgeError) -> tuple[Opening, Closing]:
     """The rows of a request that no upstream saw."""
-    reason = "rule" if isinstance(error, Denied) else "context_window" if isinstance(error, Refused) else "fence"
+    reason = _REASONS.get(type(error), "fence")
     opening = Opening(
         request_id=request.request_id,
         created_at=request.created_at,

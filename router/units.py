@@ -77,6 +77,11 @@ def cost_of(usage: Usage, price: Price | None, seconds: float = 0.0) -> NanoUsd 
     return NanoUsd(nano + (2 * rest > _ATTO_PER_NANO or (2 * rest == _ATTO_PER_NANO and nano % 2 == 1)))
 
 
+def nano_usd(text: str) -> NanoUsd:
+    """An amount as written in config.toml, exact. ValueError names the text."""
+    return NanoUsd(int(usd_per_mtok(text).scaleb(9).to_integral_value(ROUND_HALF_EVEN)))
+
+
 def as_usd(nano: int) -> str:
     """An amount as a decimal string of dollars, exact: 1500 -> "0.0000015"."""
     sign = "-" if nano < 0 else ""

@@ -133,6 +133,17 @@ class Entry:
     prompt: str | None
 
 
+class Spent(NamedTuple):
+    """Sums over the attempts of one caller, route and location. What open and unknown ones may have cost is in it."""
+
+    caller: str
+    route: str | None
+    location: str
+    nano_usd: int
+    requests: int
+    tokens: int
+
+
 Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]
 SCORE_SLOTS = 20  # equal slices of the score, 0..1
 
@@ -272,6 +283,10 @@ class Ledger(BaseModel, ABC):
     ) -> Iterator[Heap]:
         """The same, as reports read it. A store that can sum does: a million entries are then a few hundred heaps."""
         return (heap_of(entry, by) for entry in self.entries(since, until))
+
+    @abstractmethod
+    def spent(self, since: datetime) -> list[Spent]:
+        """What was spent in the requests that came since then. Raises CannotOpen; blocks, so not for the event loop."""
 
     @abstractmethod
     async def is_writable(self) -> bool:

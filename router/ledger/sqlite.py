@@ -29,6 +29,7 @@ from weighbridge.ledger.base import (
     Opening,
     Reservation,
     Settlement,
+    Spent,
     microseconds,
 )
 
@@ -130,6 +131,10 @@ class SQLite(Ledger):
             *found, ttft_us, latency_us, output_tokens = row
             yield Heap._make((*found, _numbers(ttft_us), _numbers(latency_us), _numbers(output_tokens)))
 
+    def spent(self, since: datetime) -> list[Spent]:
+        source = "requests r JOIN attempts a USING (request_id)"
+        return [Spent._make(row) for row in self._read(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
+
     def _read(
         self, columns: str, source: str, since: datetime | None, until: datetime | None, order: str
     ) -> Iterator[tuple[Any, ...]]:
@@ -189,6 +194,12 @@ _HEAP = ", ".join(
     [*_KEYS, *_SUMS, *(f"group_concat(ifnull({each}, -1)) FILTER (WHERE end_reason = 'ok')" for each in _EACH)]
 )
 _ALIKE = f"GROUP BY {', '.join(str(place) for place in range(1, len(_KEYS) + 2))}"
+
+
+_SPENT = """r.caller, r.route, a.location,
+    sum(CASE a.status WHEN 'released' THEN 0 ELSE coalesce(a.cost_nano_usd, a.reserved_nano_usd, 0) END),
+    sum(a.attempt_no = 1),
+    sum(coalesce(a.input_tokens, 0) + coalesce(a.output_tokens, 0))"""
 
 
 def _numbers(text: str | None) -> list[int]:

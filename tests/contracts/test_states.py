@@ -1,0 +1,83 @@
+"""What every shared state does, whichever is configured."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from weighbridge.plugins import build, implementations
+from weighbridge.state.base import Claim, Forgotten, State
+
+SHELF = "weighbridge.state"
+OPTIONS: dict[str, dict[str, Any]] = {"memory": {}}
+
+
+def test_every_state_on_the_shelf_is_tested_here() -> None:
+    assert set(implementations(SHELF, State)) == set(OPTIONS)
+
+
+@pytest.fixture(params=sorted(OPTIONS))
+async def empty(request: pytest.FixtureRequest) -> AsyncIterator[State]:
+    made = build(SHELF, request.param, OPTIONS[request.param], State)
+    await made.aopen()
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def state(empty: State) -> State:
+    assert await empty.rebuild({})
+    return empty
+
+
+def claim(amount: int, cap: int = 100, key: str = "day", ttl_s: float = 60) -> Claim:
+    return Claim(key, amount, cap, ttl_s)
+
+
+async def test_claims_add_up_to_the_cap_and_no_further(state: State) -> None:
+    assert [await state.take([claim(40)]) for _ in range(3)] == [None, None, "day"]
+    assert await state.levels(["day", "other"]) == [80, 0]
+    assert await state.take([claim(20)]) is None
+
+
+async def test_several_claims_are_taken_together_or_not_at_all(state: State) -> None:
+    await state.take([claim(90, key="month")])
+    assert await state.take([claim(10), claim(20, key="month")]) == "month"
+    assert await state.levels(["day", "month"]) == [0, 90]
+
+
+async def test_what_was_not_used_is_given_back(state: State) -> None:
+    await state.take([claim(100)])
+    await state.give({"day": -70, "never": -5})
+    assert await state.levels(["day", "never"]) == [30, 0]
+    await state.give({"day": -70})
+    assert await state.levels(["day"]) == [0]
+
+
+async def test_a_counter_whose_time_is_over_begins_again(state: State) -> None:
+    await state.take([claim(100, ttl_s=0.05)])
+    assert await state.take([claim(1, ttl_s=0.05)]) == "day"
+    deadline = time.monotonic() + 5
+    while (refused := await state.take([claim(100)])) and time.monotonic() < deadline:
+        pass
+    assert refused is None
+
+
+async def test_sixty_four_callers_at_once_never_take_more_than_there_is(state: State) -> None:
+    async def caller() -> int:
+        return sum([await state.take([claim(3, cap=1000)]) is None for _ in range(10)])
+
+    taken = await asyncio.gather(*(caller() for _ in range(64)))
+    assert sum(taken) == 333
+    assert await state.levels(["day"]) == [999]
+
+
+async def test_an_empty_state_gives_nothing_before_it_is_rebuilt(empty: State) -> None:
+    with pytest.raises(Forgotten):
+        await empty.take([claim(1)])
+    assert await empty.rebuild({"day": (95, 60.0)})
+    assert not await empty.rebuild({"day": (0, 60.0)})
+    assert await empty.take([claim(10)]) == "day"
+    assert await empty.levels(["day"]) == [95]

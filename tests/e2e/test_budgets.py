@@ -1,0 +1,78 @@
+"""Budgets before real sockets: never above the cap, local first, refusal last."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from weighbridge.config import ConfigError
+
+ASK = {"model": "auto", "messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 100}
+HARD = {"use": "constant", "score": 0.9}
+# 100 tokens out at $2 a million and about 40 in at $0.25: an attempt is at worst some $0.00021.
+
+
+def post(gateway, **fields) -> httpx.Response:
+    return httpx.post(f"{gateway.url}/chat/completions", json={**ASK, **fields}, timeout=30)
+
+
+def test_sixty_four_callers_at_once_never_spend_above_the_cap(start, local, remote):
+    gateway = start(classifier=HARD, budgets=[{"name": "day", "usd": "0.001", "pressure_from": 1}])
+    with ThreadPoolExecutor(64) as callers:
+        answers = list(callers.map(lambda _: post(gateway), range(64)))
+    assert {answer.status_code for answer in answers} == {200}
+    went = [answer.headers["x-weighbridge-upstream"] for answer in answers]
+    assert 4 <= went.count("remote") <= 27  # by the worst case at once, or one after the other by the true cost
+    assert went.count("local") == len(local.chats) > 0
+    spent = sum(row["cost_nano_usd"] for row in gateway.rows())
+    assert 0 < spent <= 1_000_000
+    kept = [a for a in answers if a.headers["x-weighbridge-upstream"] == "local"]
+    assert {a.headers["x-weighbridge-reason"].split()[0] for a in kept} == {"budget"}
+
+
+def test_a_budget_that_refuses_says_when_to_come_back(start, remote):
+    gateway = start(classifier=HARD, budgets=[{"name": "few", "requests": 2, "at_cap": "refuse"}])
+    statuses = [post(gateway).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    refused = post(gateway)
+    assert refused.json()["error"]["code"] == "budget_exceeded"
+    assert 0 < int(refused.headers["retry-after"]) <= 90_000
+    assert refused.headers["x-should-retry"] == "false"
+    assert len(remote.chats) == 2
+    assert gateway.rows()[-1]["reason"] == "budget"
+
+
+def test_pressure_moves_the_threshold_before_anything_is_refused(start):
+    gateway = start(
+        classifier={"use": "constant", "score": 0.7}, budgets=[{"name": "few", "requests": 10, "pressure_from": 0}]
+    )
+    answers = [post(gateway) for _ in range(12)]
+    thresholds = [float(answer.headers["x-weighbridge-threshold"]) for answer in answers]
+    assert thresholds[:5] == pytest.approx([0.5, 0.55, 0.6, 0.65, 0.7])
+    assert [a.headers["x-weighbridge-upstream"] for a in answers] == ["remote"] * 5 + ["local"] * 7
+    assert answers[-1].headers["x-weighbridge-reason"].split()[0] == "budget"
+
+
+def test_a_restart_gives_no_budget_twice(start):
+    few = [{"name": "few", "requests": 3, "at_cap": "refuse"}]
+    first = start(classifier=HARD, budgets=few)
+    assert [post(first).status_code for _ in range(2)] == [200, 200]
+    again = start(classifier=HARD, budgets=few)
+    assert [post(again).status_code for _ in range(3)] == [200, 429, 429]
+
+
+def test_a_fenced_request_whose_budget_is_used_up_is_refused_and_does_not_leave(start, remote):
+    gateway = start(
+        rules=[{"name": "stays", "when": {"keyword": ["private"]}, "then": {"fence": "local"}}],
+        budgets=[{"name": "none", "requests": 0, "at_cap": "refuse"}],
+    )
+    answer = post(gateway, messages=[{"role": "user", "content": "private"}])
+    assert answer.status_code == 429
+    assert not remote.seen
+
+
+def test_money_cannot_be_budgeted_where_a_price_is_unknown(start, local, remote):
+    unpriced = {"use": "openai", "base_url": remote.url, "model": "no-such-model-1", "location": "remote"}
+    config = {"local": {"use": "openai", "base_url": local.url, "model": "small-1", "location": "local"}}
+    with pytest.raises(ConfigError, match="needs prices"):
+        start(upstreams={**config, "remote": unpriced}, budgets=[{"name": "day", "usd": "1"}])

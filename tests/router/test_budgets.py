@@ -1,0 +1,141 @@
+"""What a budget counts, when its span begins and ends, and how it presses."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from weighbridge.budgets import Budget, Budgets, Exhausted, Hold
+from weighbridge.ledger.base import Spent
+from weighbridge.state.base import Claim, State, Unreachable
+from weighbridge.state.memory import Memory
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def budgets(*tables: dict, spent: list[Spent] | None = None, state: State | None = None) -> Budgets:
+    made = [Budget.model_validate({"name": f"b{i}", **table}) for i, table in enumerate(tables)]
+    return Budgets(made, state or Memory(), lambda _: spent or [])
+
+
+async def claim(them: Budgets, cost: int = 0, tokens: int = 0, *, caller: str = "ann", is_local: bool = False):
+    return await them.claim(caller, "auto", is_local=is_local, is_first=True, cost=cost, tokens=tokens)
+
+
+@pytest.mark.parametrize(
+    ("zone", "per", "now", "since", "left_s"),
+    [
+        ("UTC", "minute", "2026-03-01T10:20:30", "2026-03-01T10:20:00", 30),
+        ("UTC", "day", "2026-03-01T23:59:59", "2026-03-01T00:00:00", 1),
+        ("UTC", "month", "2026-02-28T23:59:00", "2026-02-01T00:00:00", 60),
+        ("UTC", "month", "2026-12-31T00:00:00", "2026-12-01T00:00:00", 86400),
+        ("Europe/Berlin", "day", "2026-03-28T23:30:00", "2026-03-28T23:00:00", 22.5 * 3600),  # an hour is skipped
+        ("Europe/Berlin", "day", "2026-10-24T22:30:00", "2026-10-24T22:00:00", 24.5 * 3600),  # an hour comes twice
+        ("America/New_York", "month", "2026-03-01T04:59:00", "2026-02-01T05:00:00", 60),
+    ],
+)
+def test_a_span_begins_and_ends_by_the_clock_on_the_wall(zone, per, now, since, left_s):
+    budget = Budget(name="b", usd="1", timezone=zone, per=per)
+    assert budget.since(at(now)).timestamp() == at(since).timestamp()
+    assert budget.left_s(at(now)) == left_s
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {},
+        {"usd": "1", "tokens": 5},
+        {"usd": "-1"},
+        {"usd": "ten"},
+        {"usd": "1", "timezone": "Mars"},
+        {"usd": "1", "per": "year"},
+        {"requests": -1},
+        {"concurrency": 0},
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_refused(table):
+    with pytest.raises(ValidationError):
+        Budget(name="b", **table)
+
+
+async def test_money_is_claimed_at_its_worst_and_put_right_afterwards():
+    them = budgets({"usd": "0.000001"})  # 1,000 nano-USD
+    first = await claim(them, cost=800)
+    assert isinstance(first, Hold)
+    assert isinstance(await claim(them, cost=800), Exhausted)
+    await them.settle(first, cost=100, tokens=10)
+    assert isinstance(await claim(them, cost=800), Hold)
+
+
+async def test_what_nobody_knows_stays_claimed():
+    them = budgets({"usd": "0.000001"})
+    hold = await claim(them, cost=800)
+    await them.settle(hold, cost=None, tokens=None)
+    assert isinstance(await claim(them, cost=800), Exhausted)
+
+
+async def test_a_local_attempt_does_not_count_where_the_rest_may_stay_local():
+    them = budgets({"requests": 1})
+    assert isinstance(await claim(them), Hold)
+    assert isinstance(await claim(them), Exhausted)
+    assert isinstance(await claim(them, is_local=True), Hold)
+
+
+async def test_everything_counts_where_the_rest_is_refused():
+    them = budgets({"tokens": 100, "at_cap": "refuse"})
+    assert isinstance(await claim(them, tokens=90, is_local=True), Hold)
+    used_up = await claim(them, tokens=90)
+    assert isinstance(used_up, Exhausted)
+    assert 0 < used_up.retry_after_s <= 90_000
+
+
+async def test_each_caller_has_an_allowance_of_its_own():
+    them = budgets({"requests": 1, "over": "caller"}, {"requests": 1, "callers": ["bob"]})
+    assert isinstance(await claim(them), Hold)
+    assert isinstance(await claim(them), Exhausted)
+    assert isinstance(await claim(them, caller="bob"), Hold)
+    assert isinstance(await claim(them, caller="bob"), Exhausted)
+
+
+async def test_a_place_is_free_again_when_its_attempt_ends():
+    them = budgets({"concurrency": 1, "at_cap": "refuse"})
+    hold = await claim(them)
+    assert isinstance(await claim(them), Exhausted)
+    await them.settle(hold, cost=0, tokens=0)
+    assert isinstance(await claim(them), Hold)
+
+
+async def test_pressure_rises_from_its_beginning_to_the_cap():
+    them = budgets({"requests": 10, "pressure_from": 0.5})
+    seen = []
+    for _ in range(10):
+        await claim(them)
+        seen.append(round(await them.pressure("ann", "auto"), 2))
+    assert seen == [0, 0, 0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1]
+
+
+async def test_the_counters_begin_where_the_ledger_stands():
+    spent = [Spent("ann", "auto", "remote", 900, 3, 50), Spent("ann", "auto", "local", 70, 9, 90)]
+    them = budgets({"usd": "0.000001"}, {"tokens": 1000, "at_cap": "refuse"}, spent=spent)
+    assert isinstance(await claim(them, cost=101), Exhausted)
+    assert isinstance(await claim(them, cost=100, tokens=860), Hold)
+    assert isinstance(await claim(them, tokens=1), Exhausted)
+
+
+class Away(Memory):
+    """A store that never answers."""
+
+    async def take(self, claims: list[Claim]) -> str | None:
+        raise Unreachable
+
+    async def levels(self, keys: list[str]) -> list[int]:
+        raise Unreachable
+
+
+async def test_a_state_that_does_not_answer_lets_pass_or_stops_as_configured():
+    assert isinstance(await claim(budgets({"usd": "1"}, state=Away())), Hold)
+    assert await budgets({"usd": "1"}, state=Away()).pressure("ann", "auto") == 0
+    with pytest.raises(Unreachable):
+        await claim(budgets({"usd": "1"}, state=Away(fail="closed")))
