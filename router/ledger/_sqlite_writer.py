@@ -7,7 +7,9 @@ from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 
 from weighbridge.errors import Unavailable
@@ -16,7 +18,12 @@ from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, m
 
 log = logging.getLogger(__name__)
 
-# How long a `sent` mark may wait for others to travel with.
+# Python asks three places how to bind a None, of which most rows have several, unless it finds the answer in this one.
+sqlite3.register_adapter(type(None), lambda none: none)
+
+Attempt = tuple[str, int]  # request_id, attempt_no
+
+# How long a `sent` mark waits. Most attempts are settled by then, and need none.
 MARK_S = 0.1
 # How often rows that could not be written are tried again while nothing else is.
 RETRY_S = 0.5
@@ -71,8 +78,9 @@ class Writer:
     store_prompts: bool
     tick: list[Record] = field(default_factory=list)
     queue: "SimpleQueue[list[Record] | None]" = field(default_factory=SimpleQueue)
-    marks: deque[tuple[str, int]] = field(default_factory=deque)
+    marks: deque[Attempt] = field(default_factory=deque)
     pins: deque[tuple[str, str]] = field(default_factory=deque)
+    on_wire: dict[Attempt, float] = field(default_factory=dict)  # since when; neither marked nor settled
     kept: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
     has_news: bool = False
     is_failing: bool = False
@@ -117,7 +125,7 @@ class Writer:
 
     def _next_batch(self) -> tuple[list[Record], bool]:
         """What has come since the last commit, and whether more may come."""
-        timeout = RETRY_S if self.kept else MARK_S if self.has_news else None
+        timeout = RETRY_S if self.kept else MARK_S if self.has_news or self.on_wire else None
         self.has_news = False
         batch: list[Record] = []
         try:
@@ -130,7 +138,7 @@ class Writer:
         return batch, False
 
     def _write(self, batch: list[Record]) -> None:
-        marks = [self.marks.popleft() for _ in range(len(self.marks))]
+        marks = self._due()
         records = [*self.kept, *batch]
         if not records and not marks and not self.pins:
             return
@@ -141,7 +149,14 @@ class Writer:
             outcomes = self._refuse(records, error) if _is_outside(error) else self._commit_one_by_one(records)
         self._answer(records, outcomes)
 
-    def _commit(self, records: Sequence[Record], marks: Sequence[tuple[str, int]]) -> list[object]:
+    def _due(self) -> list[Attempt]:
+        """The attempts that have been on the wire for long enough to be marked."""
+        now = monotonic()
+        for _ in range(len(self.marks)):
+            self.on_wire[self.marks.popleft()] = now
+        return list(takewhile(lambda attempt: self.on_wire[attempt] <= now - MARK_S, self.on_wire))
+
+    def _commit(self, records: Sequence[Record], marks: Sequence[Attempt]) -> list[object]:
         """All or nothing. One transaction, a statement per kind of row: each kind comes after those it builds on."""
         execute, many = self.connection.execute, self.connection.executemany
         execute("BEGIN IMMEDIATE")
@@ -163,6 +178,8 @@ class Writer:
             if self.connection.in_transaction:
                 execute("ROLLBACK")
             raise
+        for attempt in (*settled, *marks):
+            self.on_wire.pop(attempt, None)
         self.has_news = any(r.reservation for r in records)
         if self.is_failing:
             self.is_failing = False
