@@ -11,6 +11,7 @@ import re
 import sys
 import types
 import typing
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,8 @@ def kind(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(kind(part) for part in inner if part is not type(None)))
     if origin in {tuple, list, frozenset, set}:
         return f"list of {kind(inner[0])}"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return ", ".join(f"`{json.dumps(member.value)}`" for member in annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"
     return "table" if origin is dict else "any"

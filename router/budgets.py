@@ -35,7 +35,7 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=r"\S", max_length=80)
     over: Over = "all"
     callers: tuple[str, ...] = ()
     routes: tuple[str, ...] = ()

@@ -128,7 +128,7 @@ class TypedRelay(Relay):
         if kind.endswith("delta"):
             self.chunks += 1
         self.usage = self._usage(fields, self.usage)
-        if kind == "response.created":
+        if kind == "response.created" and fields["response"].get("store") is not False:
             self.kept_id = fields["response"]["id"]
         if kind in self._last_types:
             self.is_finished = self.is_done = True

@@ -121,7 +121,7 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     lines = []
     for line in DEFAULT.splitlines():
         bare = line.removeprefix("# ")
-        is_setting = bare != line and (bare.startswith("[upstreams") or "= " in bare.split("#")[0])
+        is_setting = bare != line and (bare.startswith(("[upstreams", "[[budgets")) or "= " in bare.split("#")[0])
         is_prose = not bare[:1].isalpha() or " = " not in bare or " " in bare.split(" = ")[0]
         lines.append(bare if is_setting and (bare.startswith("[") or not is_prose) else line)
     on = "\n".join(line for line in lines if not line.startswith("policy = ") or "when_unsure" in line)
