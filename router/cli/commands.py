@@ -232,6 +232,51 @@ def models_recommend(
     )
 
 
+keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, list and take away callers' keys.")
+app.add_typer(keys_app, name="keys")
+Scopes = Annotated[
+    list[str], typer.Option("--scope", help="What it may do: chat, report or admin. Can be given more than once.")
+]
+
+
+@keys_app.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="Whose it is. Rules and reports know the caller by this name.")],
+    scope: Scopes = ["chat"],  # noqa: B006  # typer makes a new one
+    expires: Annotated[str | None, typer.Option(help="Until when: 90d, 12h, 2w, or a date.")] = None,
+    config: Config = DEFAULT,
+) -> None:
+    """Make a key, and print it this once.
+
+    A running gateway lets it in within a second. The file keeps its digest only.
+    """
+    from weighbridge.cli import keys
+
+    with _in_words():
+        keys.add(config, name, scopes=scope, expires=expires)
+
+
+@keys_app.command("list")
+def keys_list(config: Config = DEFAULT, as_json: Json = False) -> None:
+    """List the keys: whose they are, what each may do, until when."""
+    from weighbridge.cli import keys
+
+    with _in_words():
+        keys.show(config, as_json=as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key.")], config: Config = DEFAULT) -> None:
+    """Take a key away.
+
+    A running gateway refuses it within a second.
+    """
+    from weighbridge.cli import keys
+
+    with _in_words():
+        keys.revoke(config, name)
+
+
 @app.command()
 def validate(config: Config = DEFAULT, as_json: Json = False) -> None:
     """Check the config file, and call nothing.
