@@ -111,7 +111,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving
         assert process.stdout is not None
         line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
         found = re.search(r"http://\S+/v1", line)
-        assert found, line
+        assert found, line or (await process.communicate())[1].decode()
         return Serving(process, line, found[0])
 
     yield start

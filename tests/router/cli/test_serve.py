@@ -127,6 +127,7 @@ async def test_an_empty_keys_file_lets_nobody_in_and_says_so(config: ConfigFile,
 async def test_keys_are_made_and_taken_away_while_it_runs(config: ConfigFile, serve, weighbridge) -> None:
     config.change("port = 0", 'port = 0\nkeys_path = "keys.json"')
     made = await weighbridge("keys", "add", "first")
+    assert made.code == 0, made.err
     gateway = await serve("--workers", "2")
     assert (await asked(gateway.base_url, authorization=f"Bearer {made.out.strip()}")).status == 200
     second = (await weighbridge("keys", "add", "second")).out.strip()
