@@ -234,9 +234,7 @@ def models_recommend(
 
 keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, list and take away callers' keys.")
 app.add_typer(keys_app, name="keys")
-Scopes = Annotated[
-    list[str], typer.Option("--scope", help="What it may do: chat, report or admin. Can be given more than once.")
-]
+Scopes = Annotated[list[str], typer.Option("--scope", help="chat, report or admin; can be given more than once.")]
 
 
 @keys_app.command("add")
@@ -246,10 +244,7 @@ def keys_add(
     expires: Annotated[str | None, typer.Option(help="Until when: 90d, 12h, 2w, or a date.")] = None,
     config: Config = DEFAULT,
 ) -> None:
-    """Make a key, and print it this once.
-
-    A running gateway lets it in within a second. The file keeps its digest only.
-    """
+    """Make a key, and print it this once."""
     from weighbridge.cli import keys
 
     with _in_words():
@@ -267,10 +262,7 @@ def keys_list(config: Config = DEFAULT, as_json: Json = False) -> None:
 
 @keys_app.command("revoke")
 def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key.")], config: Config = DEFAULT) -> None:
-    """Take a key away.
-
-    A running gateway refuses it within a second.
-    """
+    """Take a key away, also from a running gateway."""
     from weighbridge.cli import keys
 
     with _in_words():
