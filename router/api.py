@@ -29,7 +29,7 @@ from weighbridge.dialects.completions import COMPLETIONS
 from weighbridge.dialects.embeddings import EMBEDDINGS
 from weighbridge.dialects.messages import MESSAGES
 from weighbridge.dialects.responses import RESPONSES
-from weighbridge.errors import UpstreamError, WeighbridgeError
+from weighbridge.errors import CLIENT_GONE, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.gateway import Answer, Gateway, Opened
 from weighbridge.schemas import Request
 from weighbridge.trip import Trip
@@ -94,8 +94,8 @@ async def answer(send: Send, receive: Receive, request: Request, answering: Awai
         except Failure as failure:
             await _send_failure(send, request, failure)
         except asyncio.CancelledError:
-            if not client.has_left:
-                raise
+            if not client.has_left:  # so the server is stopping
+                await _send_failure(send, request, Failure(ShuttingDown(), None))
 
 
 async def _send_whole(send: Send, whole: Answer) -> None:
@@ -121,6 +121,10 @@ async def send_stream(send: Send, opened: Opened) -> None:
             raise
         # Too late for a status: one error event and no [DONE], so that a cut answer cannot pass for a whole one.
         last = opened.trip.request.dialect.error_event(failure.error)
+    except asyncio.CancelledError as cancelled:
+        if not has_begun or CLIENT_GONE in cancelled.args:
+            raise
+        last = opened.trip.request.dialect.error_event(ShuttingDown())
     finally:
         await opened.parts.aclose()  # type: ignore[attr-defined]  # an async generator
     await send({"type": "http.response.body", "body": last})

@@ -1,58 +1,64 @@
-"""The application: the hot path as a plain ASGI callable, FastAPI for everything else, one handler for every error."""
+"""The application: one config at work at a time, one handler for every error, one end."""
 
+import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import signal
+import threading
+from collections.abc import Callable, Mapping
 
-from fastapi import FastAPI
-
-from weighbridge import __version__
-from weighbridge.api import DIALECTS, ModelEndpoint, refused
-from weighbridge.asgi import ASGIApp, ClientGone, Message, Receive, Scope, Send, headers_of, respond
-from weighbridge.config import Config, require_keys
-from weighbridge.cors import Cors, is_preflight
-from weighbridge.errors import MethodNotAllowed, WeighbridgeError
-from weighbridge.forwarding import ForwardEndpoint, KeptResponses
-from weighbridge.pages import add_pages
+from weighbridge.api import refused
+from weighbridge.asgi import ClientGone, Message, Receive, Scope, Send, respond
+from weighbridge.config import Config, ConfigError, require_keys
+from weighbridge.errors import WeighbridgeError
 from weighbridge.parts import Parts, compose
+from weighbridge.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
 
-def create_app(config: Config, environ: Mapping[str, str] = os.environ) -> "Application":
-    """The whole gateway as an ASGI application. Raises ConfigError."""
+def create_app(
+    config: Config, environ: Mapping[str, str] = os.environ, read_again: Callable[[], Config] | None = None
+) -> "Application":
+    """The whole gateway as an ASGI application. Raises ConfigError.
+
+    read_again: how to read a changed config. With it the application heeds signals: SIGHUP swaps the config, SIGTERM
+    makes it unready before the server stops listening.
+    """
     require_keys(config, environ)
-    return Application(compose(config, environ))
+    return Application(compose(config, environ), environ, read_again)
 
 
 class Application:
-    """Lets callers in, sends each request to its handler, and turns every error into an answer."""
+    """Hands each request to the snapshot of its moment, and turns every error into an answer."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self._models = {d.path: ModelEndpoint(d, parts.gateway, parts.max_body_bytes) for d in DIALECTS}
-        self._kept_responses = KeptResponses(parts)
-        self._forwards = ForwardEndpoint(parts)
-        self._pages = _pages(parts)
-        origins = parts.config.server.cors_origins
-        self._cors = Cors(frozenset(origins)) if origins else None
+    def __init__(self, parts: Parts, environ: Mapping[str, str], read_again: Callable[[], Config] | None) -> None:
+        self._current = Snapshot(parts)
+        self._environ = environ
+        self._read_again = read_again
+        self._retiring: set[asyncio.Future[object]] = set()
+        self._reloading = asyncio.Lock()
+
+    @property
+    def parts(self) -> Parts:
+        return self._current.parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._pages(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
             return
-        if self._cors:
-            send = self._cors.marking(scope, send)
+        current = self._current
+        if current.cors:
+            send = current.cors.marking(scope, send)
         answer = _Started(send)
         try:
-            await self._handle(scope, receive, answer)
+            await current.handle(scope, receive, answer)
         except ClientGone:
             pass
         except WeighbridgeError as error:
             if error.status == 401:
-                self.parts.metrics.turned_away(error.code)
+                current.parts.metrics.turned_away(error.code)
             if not answer.has_begun:
                 await respond(send, *refused(error, scope["path"]))
         except Exception as error:
@@ -62,32 +68,72 @@ class Application:
                 unforeseen = WeighbridgeError("The gateway failed; its log says more.")
                 await respond(send, *refused(unforeseen, scope["path"]))
 
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        headers = headers_of(scope)
-        if self._cors and is_preflight(scope["method"], headers):
-            await send({"type": "http.response.start", "status": 204, "headers": self._cors.preflight(headers)})
-            await send({"type": "http.response.body"})
-            return
-        scope["weighbridge.headers"] = headers
-        scope["weighbridge.caller"] = self.parts.access.admit(path, headers)
-        if endpoint := self._endpoint(path.removeprefix("/v1")):
-            if endpoint is not self._kept_responses and scope["method"] != "POST":
-                raise MethodNotAllowed(scope["method"], path)
-            with self.parts.metrics.in_flight.track_inprogress():
-                await endpoint(scope, receive, send)
-        else:
-            # HEAD is GET without the body, and the server itself leaves that out.
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            await self._pages({**scope, "method": method}, receive, send)
+    async def reload(self) -> list[str]:
+        """Swap in the changed config; what runs ends as it began. Returns what is wrong: then nothing changes."""
+        if self._read_again is None:
+            return ["this gateway was started without a file to read again"]
+        async with self._reloading:
+            before = self._current
+            try:
+                config = await asyncio.to_thread(self._read_again)
+                require_keys(config, self._environ)
+                parts = await asyncio.to_thread(compose, config, self._environ, before.parts)
+                await parts.aopen(before.parts)
+            except Exception as error:  # whatever it is, the config that works stays
+                problems = error.problems if isinstance(error, ConfigError) else [f"{type(error).__name__}: {error}"]
+                before.parts.metrics.reloaded(is_good=False)
+                log.error("the config is not reloaded, the old one stays: %s", "; ".join(problems))
+                return problems
+            self._current = Snapshot(parts)
+            self._retire(before, parts)
+            parts.metrics.reloaded(is_good=True)
+            log.warning("the config is reloaded")
+            return []
 
-    def _endpoint(self, path: str) -> ASGIApp | None:
-        """What calls an upstream; pages do not. A path without its /v1."""
-        if model := self._models.get(path):
-            return model
-        if KeptResponses.has(path):
-            return self._kept_responses
-        return self._forwards if ForwardEndpoint.has(path) else None
+    def _retire(self, before: Snapshot, after: Parts) -> None:
+        task = asyncio.ensure_future(before.retire(after))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """The server's start and end."""
+        await receive()
+        try:
+            await self.parts.aopen()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        if self._read_again is not None and threading.current_thread() is threading.main_thread():
+            self._heed_signals()
+        # What start-up made lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        # Those whose time to end was over were cancelled: each still says so to its client, and closes its books.
+        await self._current.ended()
+        await asyncio.gather(*self._retiring)
+        await self.parts.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _heed_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        servers_own = signal.getsignal(signal.SIGTERM)
+        if not callable(servers_own):
+            return
+
+        def drain(number: int, _: object) -> None:
+            """Whoever balances load sees us unready while we still listen."""
+            self.parts.is_draining = True
+            loop.call_later(self.parts.config.server.drain_delay_s, servers_own, number, None)
+
+        signal.signal(signal.SIGTERM, drain)
+
+    def _hang_up(self) -> None:
+        task = asyncio.ensure_future(self.reload())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
 
 class _Started:
@@ -100,21 +146,6 @@ class _Started:
     async def __call__(self, message: Message) -> None:
         self.has_begun = True
         await self._send(message)
-
-
-def _pages(parts: Parts) -> FastAPI:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await parts.aopen()
-        # What start-up made lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        yield
-        await parts.aclose()
-
-    app = FastAPI(title="Weighbridge", version=__version__, lifespan=lifespan, redirect_slashes=False)
-    add_pages(app, parts)
-    return app
 
 
 def _where(error: Exception) -> str:

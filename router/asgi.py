@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from weighbridge.dialects.base import Dialect
-from weighbridge.errors import BadRequest, TooLarge, WeighbridgeError
+from weighbridge.errors import CLIENT_GONE, BadRequest, TooLarge, WeighbridgeError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -116,4 +116,4 @@ class DisconnectWatch:
     def _gone(self, watch: "asyncio.Future[None]") -> None:
         if not watch.cancelled() and self._task is not None:
             self.has_left = True
-            self._task.cancel()
+            self._task.cancel(CLIENT_GONE)

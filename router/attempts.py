@@ -67,8 +67,8 @@ class Attempts:
                 answer = await act(trip.plan.reach[name])
             except UpstreamError as error:
                 await self._failed(trip, error, left)
-            except asyncio.CancelledError:
-                self.abandon(trip, trip.broken("client_gone", None, 0))
+            except asyncio.CancelledError as cancelled:
+                self.abandon(trip, trip.stopped(cancelled, 0))
                 raise
             else:
                 self.breakers[name].succeeded()

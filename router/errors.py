@@ -95,6 +95,16 @@ class Unavailable(WeighbridgeError):
     status, code = 503, "upstream_unavailable"
 
 
+CLIENT_GONE = "client_gone"  # the word with which a request is cancelled whose client has left; else we are stopping
+
+
+class ShuttingDown(Unavailable):
+    code = "server_shutdown"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway is shutting down.", retry_after_s=1)
+
+
 class UpstreamError(WeighbridgeError):
     """An upstream failed.
 

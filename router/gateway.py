@@ -110,8 +110,8 @@ class Gateway:
             self._attempts.broke(trip)
             await self._attempts.close(trip, trip.broken(_end_reason(error), error.code, relay.chunks), 200)
             raise Failure(error, trip) from error
-        except (asyncio.CancelledError, GeneratorExit):
-            self._attempts.abandon(trip, trip.broken("client_gone", None, relay.chunks))
+        except (asyncio.CancelledError, GeneratorExit) as stopped:
+            self._attempts.abandon(trip, trip.stopped(stopped, relay.chunks))
             # Whatever else happens to us now, the upstream must be stopped.
             await asyncio.shield(stream.aclose())
             raise

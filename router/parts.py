@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from weighbridge.access import Access
 from weighbridge.attempts import Attempts
@@ -17,9 +19,12 @@ from weighbridge.gateway import Gateway
 from weighbridge.ledger.base import Ledger
 from weighbridge.planning import Planner
 from weighbridge.prices import price_list
+from weighbridge.state.base import State
 from weighbridge.telemetry import Metrics
 from weighbridge.units import Price
 from weighbridge.upstreams.base import Upstream
+
+T = TypeVar("T", bound=BaseModel)
 
 PROBE_S = 2.0  # how long a look at an upstream may take
 PROBE_TTL_S = 5.0  # how long its finding holds
@@ -34,6 +39,7 @@ class Parts:
     classifier: Classifier | None
     metrics: Metrics
     started_at: int = field(default_factory=lambda: int(time.time()))
+    is_draining: bool = False
     _probed_s: float = float("-inf")
     _readiness: dict[str, Any] = field(default_factory=dict)
 
@@ -55,22 +61,28 @@ class Parts:
         attempts = Attempts(self.ledger, self.metrics, self.budgets, config.upstreams)
         self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts)
 
-    async def aopen(self) -> None:
-        await self.ledger.aopen()
-        await self.config.state.aopen()
-        for upstream in self.config.upstreams.values():
-            await upstream.aopen()
+    async def aopen(self, before: "Parts | None" = None) -> None:
+        """Open what was not open before."""
+        for thing in self._things(before):
+            await thing.aopen()
 
-    async def aclose(self) -> None:
-        for upstream in self.config.upstreams.values():
-            await upstream.aclose()
+    async def aclose(self, after: "Parts | None" = None) -> None:
+        """Close what does not live on after us."""
         if self._assessor:
             await self._assessor.aclose()
-        await self.config.state.aclose()
-        await self.ledger.aclose()
+        for thing in reversed(self._things(after)):
+            await thing.aclose()
+
+    def _things(self, but: "Parts | None") -> list[Ledger | State | Upstream]:
+        """What has to be opened and closed, but for what others have too."""
+        theirs = [id(thing) for thing in but._things(None)] if but else []
+        ours = (self.ledger, self.config.state, *self.config.upstreams.values())
+        return [thing for thing in ours if id(thing) not in theirs]
 
     async def readiness(self) -> dict[str, Any]:
         """Which upstreams answer, and whether the ledger can be written; looked at afresh every few seconds."""
+        if self.is_draining:
+            return {"status": "draining", "upstreams": {}}
         now = time.monotonic()
         if now - self._probed_s > PROBE_TTL_S:
             self._probed_s = now
@@ -82,14 +94,37 @@ class Parts:
         return self._readiness
 
 
-def compose(config: Config, environ: Mapping[str, str]) -> Parts:
-    """Put the real parts together. The classifier is loaded only where something asks for a score."""
+def compose(config: Config, environ: Mapping[str, str], before: Parts | None = None) -> Parts:
+    """Put the real parts together. The classifier is loaded only where something asks for a score.
+
+    before: the parts that are at work. What the config describes as it did lives on: pools, counters, what was learnt.
+    """
+    if before:
+        config = _with_kept(config, before.config)
     return Parts(
         config=config,
         access=Access.of(config, environ),
-        classifier=config.make_classifier() if config.needs_classifier else None,
-        metrics=Metrics(),
+        classifier=_classifier(config, before),
+        metrics=before.metrics if before else Metrics(),
     )
+
+
+def _classifier(config: Config, before: Parts | None) -> Classifier | None:
+    if not config.needs_classifier:
+        return None
+    if before and before.classifier and before.config.classifier == config.classifier:
+        return before.classifier
+    return config.make_classifier()
+
+
+def _with_kept(config: Config, before: Config) -> Config:
+    upstreams = {name: _kept(new, before.upstreams.get(name)) for name, new in config.upstreams.items()}
+    kept = {"upstreams": upstreams, "ledger": _kept(config.ledger, before.ledger)}
+    return config.model_copy(update={**kept, "state": _kept(config.state, before.state)})
+
+
+def _kept(new: T, old: T | None) -> T:
+    return old if old is not None and type(old) is type(new) and old.model_dump() == new.model_dump() else new
 
 
 def _require_prices(config: Config, prices: Mapping[str, Price | None]) -> None:

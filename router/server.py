@@ -27,6 +27,7 @@ class Server(BaseModel):
     body_timeout_s: float = Field(default=30, gt=0)
     idle_timeout_s: float = Field(default=75, gt=0)  # longer than the usual clients', so that they close first
     write_timeout_s: float = Field(default=60, gt=0)
+    drain_delay_s: float = Field(default=0.5, ge=0)  # after SIGTERM: unready, and still listening
     drain_s: float = Field(default=30, ge=0)  # how long running requests may take to end after SIGTERM
 
     @field_validator("cors_origins")

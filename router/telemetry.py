@@ -32,6 +32,7 @@ class Metrics:
         self._turned_away: dict[Labels, int] = {}
         self._failures: dict[Labels, int] = {}
         self._ledger_failures = 0
+        self._reloads: dict[Labels, int] = {}
 
     def request_ended(self, plan: Plan, closing: Closing) -> None:
         """Count a request that reached an upstream."""
@@ -61,6 +62,10 @@ class Metrics:
     def ledger_failed(self) -> None:
         self._ledger_failures += 1
 
+    def reloaded(self, *, is_good: bool) -> None:
+        labels = ("ok" if is_good else "refused",)
+        self._reloads[labels] = self._reloads.get(labels, 0) + 1
+
     def families(self) -> Iterator[Family]:
         """Every metric as it stands now."""
         yield self._requests()
@@ -78,6 +83,7 @@ class Metrics:
         yield from self._money()
         yield from self._spread()
         yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
+        yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
         yield Family("weighbridge_in_flight", "gauge", "Requests being answered.", (), {(): self.in_flight.count})
 
     def exposition(self) -> tuple[bytes, str]:

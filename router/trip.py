@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from weighbridge.budgets import Hold
-from weighbridge.errors import Denied, OverBudget, Refused, UpstreamError, WeighbridgeError
+from weighbridge.errors import CLIENT_GONE, Denied, OverBudget, Refused, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.planning import Plan
 from weighbridge.schemas import Request
@@ -135,6 +135,12 @@ class Trip:
             return self._settle("unknown", end_reason, code, None)
         usage = Usage(self.request.estimated_input_tokens, output_tokens, source="estimated")
         return self._settle("settled", end_reason, code, usage)
+
+    def stopped(self, cancelled: BaseException, output_tokens: int) -> Settlement:
+        """The request was cancelled: its client has left, or the gateway is being shut down."""
+        if isinstance(cancelled, GeneratorExit) or CLIENT_GONE in cancelled.args:
+            return self.broken("client_gone", None, output_tokens)
+        return self.broken("error", ShuttingDown.code, output_tokens)
 
     def never_sent(self, end_reason: EndReason) -> Settlement:
         return self._settle("released", end_reason, None, None)

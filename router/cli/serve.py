@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+import math
 import os
+import resource
 import signal
 import socket
 import sys
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from weighbridge.app import Application, create_app
-from weighbridge.cli import ports
+from weighbridge.cli import pids, ports
 from weighbridge.config import Config, ConfigError, load, require_keys
 from weighbridge.connections import Connection, Limits
 from weighbridge.ledger.base import Ledger
 from weighbridge.telemetry import configure_logging
 
 BACKLOG = 2048
+FILES = 65536
 _START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
 
 
@@ -38,16 +41,18 @@ def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool
     configure_logging(as_json=not sys.stderr.isatty())
     logging.getLogger("uvicorn.error").addFilter(_last_line)
     if workers == 1:
-        app = create_app(config)
+        app = create_app(config, read_again=_config)
         listener = _bound(config)
-        return listener is not None and _serve(app, config, listener)
+        with pids.noted(path):
+            return listener is not None and _serve(app, config, listener)
     # What is wrong with these is better said once, and not by every worker.
     require_keys(config, os.environ)
     if config.needs_classifier:
         config.make_classifier()
     asyncio.run(_open_once(config.ledger))
     listener = _bound(config)
-    return listener is not None and _supervise(config, listener, workers)
+    with pids.noted(path):
+        return listener is not None and _supervise(config, listener, workers)
 
 
 async def _open_once(ledger: Ledger) -> None:
@@ -60,7 +65,7 @@ def worker() -> Application:
     configure_logging(as_json=not sys.stderr.isatty())
     logging.getLogger("uvicorn.error").addFilter(_last_line)
     try:
-        return create_app(_config())
+        return create_app(_config(), read_again=_config)
     except ConfigError as error:
         typer.echo(str(error), err=True)
         sys.exit(_START_FAILED)
@@ -102,7 +107,7 @@ def _bound(config: Config) -> socket.socket | None:
 
 def settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
     """How uvicorn runs a gateway."""
-    connection: Any = partial(Connection, limits=Limits.of(config.server))
+    connection: Any = partial(Connection, limits=Limits.of(config.server, _files()))
     return uvicorn.Config(
         app,
         http=connection,
@@ -114,9 +119,20 @@ def settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=config.server.idle_timeout_s,  # type: ignore[arg-type]  # the loop takes fractions
-        timeout_graceful_shutdown=ceil(config.server.drain_s),
+        timeout_graceful_shutdown=math.ceil(config.server.drain_s),
         **more,
     )
+
+
+def _files() -> float:
+    """How many files, connections among them, this process may have open: raised as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # some systems name a limit that they do not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return math.inf if soft == resource.RLIM_INFINITY else soft
 
 
 def _serve(app: Application, config: Config, listener: socket.socket) -> bool:
@@ -156,6 +172,12 @@ class _Supervisor(Multiprocess):
     """Says when the first worker answers."""
 
     when_ready: tuple[str, Callable[[], None]] | None = None
+
+    def handle_hup(self) -> None:
+        """Let each worker read the config again; they judge it as a single gateway would."""
+        for process in self.processes:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGHUP)
 
     def keep_subprocess_alive(self) -> None:
         super().keep_subprocess_alive()

@@ -1,0 +1,84 @@
+"""One config at work: its parts and the paths that lead to them. A changed config is another snapshot."""
+
+import asyncio
+
+from fastapi import FastAPI
+
+from weighbridge import __version__
+from weighbridge.api import DIALECTS, ModelEndpoint
+from weighbridge.asgi import ASGIApp, Receive, Scope, Send, headers_of
+from weighbridge.cors import Cors, is_preflight
+from weighbridge.errors import MethodNotAllowed
+from weighbridge.forwarding import ForwardEndpoint, KeptResponses
+from weighbridge.pages import add_pages
+from weighbridge.parts import Parts
+
+
+class Snapshot:
+    """Lets callers in and sends each request to its handler. A request stays with the snapshot that it came to."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._models = {d.path: ModelEndpoint(d, parts.gateway, parts.max_body_bytes) for d in DIALECTS}
+        self._kept_responses = KeptResponses(parts)
+        self._forwards = ForwardEndpoint(parts)
+        self._pages = _pages(parts)
+        origins = parts.config.server.cors_origins
+        self.cors = Cors(frozenset(origins)) if origins else None
+        self._running: set[asyncio.Task[None]] = set()
+        self._is_idle = asyncio.Event()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        headers = headers_of(scope)
+        if self.cors and is_preflight(scope["method"], headers):
+            await send({"type": "http.response.start", "status": 204, "headers": self.cors.preflight(headers)})
+            await send({"type": "http.response.body"})
+            return
+        scope["weighbridge.headers"] = headers
+        scope["weighbridge.caller"] = self.parts.access.admit(path, headers)
+        if endpoint := self._endpoint(path.removeprefix("/v1")):
+            if endpoint is not self._kept_responses and scope["method"] != "POST":
+                raise MethodNotAllowed(scope["method"], path)
+            with self.parts.metrics.in_flight.track_inprogress():
+                await self._run(endpoint, scope, receive, send)
+        else:
+            # HEAD is GET without the body, and the server itself leaves that out.
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            await self._pages({**scope, "method": method}, receive, send)
+
+    async def _run(self, endpoint: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine runs in one
+        self._running.add(task)
+        try:
+            await endpoint(scope, receive, send)
+        finally:
+            self._running.discard(task)
+            if not self._running:
+                self._is_idle.set()
+
+    async def ended(self) -> None:
+        """Return when every request that came here has its answer."""
+        while self._running:
+            self._is_idle.clear()
+            await self._is_idle.wait()
+
+    async def retire(self, after: Parts) -> None:
+        """Then close the parts that do not live on after us."""
+        await self.ended()
+        await self.parts.aclose(after)
+
+    def _endpoint(self, path: str) -> ASGIApp | None:
+        """What calls an upstream; pages do not. A path without its /v1."""
+        if model := self._models.get(path):
+            return model
+        if KeptResponses.has(path):
+            return self._kept_responses
+        return self._forwards if ForwardEndpoint.has(path) else None
+
+
+def _pages(parts: Parts) -> FastAPI:
+    app = FastAPI(title="Weighbridge", version=__version__, redirect_slashes=False)
+    add_pages(app, parts)
+    return app
