@@ -19,6 +19,7 @@ from weighbridge.server import Server
 BYTES_A_SECOND = 16 << 10  # who sends at least so many may take longer than body_timeout_s
 LINGER_S = 2.0  # after a refusal, so that it is read before the connection goes
 LINGER_BYTES = 4 << 20
+OWN_FILES = 32  # what a process has open of its own
 _UPGRADES = frozenset({b"upgrade", b"http2-settings"})
 
 
@@ -35,12 +36,13 @@ class Limits:
     write_s: float
 
     @classmethod
-    def of(cls, server: Server) -> "Limits":
+    def of(cls, server: Server, files: float = math.inf) -> "Limits":
+        """files: how many the process may have open. A request may need a second one, to its upstream."""
         return cls(
             header_bytes=int(server.max_header_kb * 1024),
             headers=server.max_headers,
             body_bytes=int(server.max_body_mb * (1 << 20)),
-            connections=server.max_connections,
+            connections=int(min(server.max_connections, max(1, (files - OWN_FILES) // 2))),
             header_s=server.header_timeout_s,
             body_s=server.body_timeout_s,
             write_s=server.write_timeout_s,

@@ -99,9 +99,10 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving
     """Start `weighbridge serve`, and wait until it says that it is ready."""
     started: list[asyncio.subprocess.Process] = []
 
-    async def start(*arguments: str, env: Mapping[str, str] | None = None) -> Serving:
+    async def start(*arguments: str, env: Mapping[str, str] | None = None, files: int | None = None) -> Serving:
+        within = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh") if files else ()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "weighbridge", "serve", *arguments),
+            *(*within, sys.executable, "-m", "weighbridge", "serve", *arguments),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,

@@ -150,6 +150,20 @@ async def _until(status: int, base_url: str, key: str) -> int:
     return found[-1]
 
 
+async def test_good_traffic_passes_where_idle_connections_have_taken_every_file(config: ConfigFile, serve) -> None:
+    gateway = await serve(files=64)
+    port = int(gateway.base_url.removesuffix("/v1").rpartition(":")[2])
+    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+    try:
+        for _ in range(3):
+            assert (await asked(gateway.base_url)).status == 200
+    finally:
+        for client in held:
+            client.close()
+    ended = await gateway.end()
+    assert (ended.code, ended.err) == (0, "")
+
+
 async def test_a_request_under_way_is_answered_before_the_end(config: ConfigFile, serve) -> None:
     config.change('model = "sim-small"', 'model = "sim-small"\nttft_s = 1')
     gateway = await serve()
