@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from math import log2
 
+from weighbridge.policies.normal import Span
+
 # Shapes that issuers publish so that leaked keys can be found. Each needs its issuer's prefix and length.
 _SHAPES = re.compile(
     r"(?<![A-Za-z0-9])(?:"
@@ -26,6 +28,7 @@ _SHAPES = re.compile(
     r")"
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY")
+_PRIVATE_KEY_END = re.compile(r"-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _PASSWORD_IN_URL = re.compile(r"://(?<=\w://)[^\s:/@\"'<>]{0,100}:([^\s/@\"'<>]{3,200})@(?=[\w\[])")
 
 _NAMES = (b"passw", b"passphrase", b"pwd", b"secret", b"token", b"key", b"credential", b"authorization", b"bearer")
@@ -50,27 +53,53 @@ _NAMES_SOMETHING = re.compile(
 
 def has_key_shape(long_words: str) -> bool:
     """A key of a known shape in words of 16 and more characters."""
-    return any(_is_filled_in(found[0]) for found in _SHAPES.finditer(long_words))
+    return any(key_shapes_in(long_words))
+
+
+def key_shapes_in(text: str) -> Iterator[Span]:
+    return (found.span() for found in _SHAPES.finditer(text) if _is_filled_in(found[0]))
 
 
 def has_private_key(text: str) -> bool:
     return _PRIVATE_KEY.search(text) is not None
 
 
+def private_keys_in(text: str) -> Iterator[Span]:
+    """Each with its end, and without one to the end of the text."""
+    at = 0
+    while begin := _PRIVATE_KEY.search(text, at):
+        end = _PRIVATE_KEY_END.search(text, begin.end())
+        at = end.end() if end else len(text)
+        yield begin.start(), at
+
+
 def has_password_in_url(text: str) -> bool:
-    return any(
-        found[1].lower() not in _STAND_INS_IN_URLS and not _STANDS_IN.search(found[1]) and not found[1].startswith("$")
-        for found in _PASSWORD_IN_URL.finditer(text)
-    )
+    return any(passwords_in_urls_in(text))
+
+
+def passwords_in_urls_in(text: str) -> Iterator[Span]:
+    for found in _PASSWORD_IN_URL.finditer(text):
+        password = found[1]
+        is_stand_in = password.lower() in _STAND_INS_IN_URLS or password.startswith("$")
+        if not is_stand_in and not _STANDS_IN.search(password):
+            yield found.span(1)
 
 
 def has_assignment(raw: bytes) -> bool:
     """`password = "..."`, `api_key: ...`, `Authorization: Bearer ...` with a value that looks drawn by lot."""
+    return any(assigned_in(raw))
+
+
+def assigned_in(raw: bytes) -> Iterator[Span]:
+    """Where those values stand, in bytes."""
     lower = raw.lower()
-    return any(looks_random(value) for name in _NAMES for value in _values_of(name, lower, raw))
+    for name in _NAMES:
+        for start, end in _values_of(name, lower, raw):
+            if looks_random(raw[start:end].decode("utf-8", "replace")):
+                yield start, end
 
 
-def _values_of(name: bytes, lower: bytes, raw: bytes) -> Iterator[str]:
+def _values_of(name: bytes, lower: bytes, raw: bytes) -> Iterator[Span]:
     # Found by searching bytes: a pattern that ignores case takes a hundred times as long.
     at = lower.find(name)
     while at >= 0:
@@ -78,7 +107,7 @@ def _values_of(name: bytes, lower: bytes, raw: bytes) -> Iterator[str]:
         if (name != b"key" or _KEY_TO.search(lower, max(0, at - 12), at)) and (
             found := _VALUE.match(lower, end - len(name))
         ):
-            yield raw[slice(*found.span(1))].decode("utf-8", "replace")
+            yield found.span(1)
         at = lower.find(name, end)
 
 

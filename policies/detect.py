@@ -7,11 +7,11 @@ holds nothing and is large. A new kind is one line in KINDS.
 import re
 from binascii import Error as NotBase64
 from binascii import a2b_base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from weighbridge.policies import credentials, numbers, phones
-from weighbridge.policies.normal import plain
+from weighbridge.policies.normal import Span, plain
 
 # Texts within texts are looked into this many times: base64 within base64, and no deeper.
 _MAX_LAYERS = 2
@@ -21,6 +21,7 @@ _FILE_ENDINGS = frozenset(
     ["png", "jpg", "jpeg", "gif", "svg", "webp", "css", "js", "ts", "py", "json", "md", "txt", "html"]
 )
 _EMAIL = re.compile(r"@(?<=[\w+\-]@)((?:[\w\-]{1,63}\.){1,8})([^\W\d_]{2,24})(?![\w])")
+_NAME_BEFORE = re.compile(r"[\w+\-](?:[\w.+\-&%*~]|(?<=\w)'(?=\w))*\Z")
 _STRETCH_OF_DIGITS = re.compile(r"[0-9](?:[ ().\-/_]{0,3}[0-9]){6,}")
 _WORDS_BEFORE = 24  # characters before a number that may say what it is
 
@@ -58,7 +59,7 @@ class Findings:
         """The normal form, and after it the text of what was encoded in it."""
         layers = [plain(self._text)]
         for _ in range(_MAX_LAYERS):
-            inner = "\n".join(filter(None, map(_decoded, _long_words(_bytes_of(layers[-1])))))
+            inner = "\n".join(filter(None, map(decoded, _long_words(_bytes_of(layers[-1])))))
             if not inner:
                 break
             layers.append(plain(inner))
@@ -71,14 +72,7 @@ class Findings:
     @cached_property
     def figures(self) -> str:
         """The stretches that hold seven digits and more, each with the words before it."""
-        skeleton = self.raw.translate(_DIGITS, b" ().-/_")
-        if b"0000000" not in skeleton:
-            return ""
-        found, last = [], 0
-        for stretch in _STRETCH_OF_DIGITS.finditer(self.text):
-            found.append(self.text[max(last, stretch.start() - _WORDS_BEFORE) : stretch.end() + 2])
-            last = stretch.end()
-        return "\n".join(found)
+        return "\n".join(self.text[slice(*stretch)] for stretch in figures_in(self.text, self.raw))
 
     @cached_property
     def raw(self) -> bytes:
@@ -86,10 +80,27 @@ class Findings:
         return _bytes_of(self.text)
 
 
+def figures_in(text: str, raw: bytes) -> Iterator[Span]:
+    """The stretches that hold seven digits and more, each with what stands around it."""
+    if b"0000000" not in raw.translate(_DIGITS, b" ().-/_"):
+        return
+    last = 0
+    for stretch in _STRETCH_OF_DIGITS.finditer(text):
+        yield max(last, stretch.start() - _WORDS_BEFORE), stretch.end() + 2
+        last = stretch.end()
+
+
 def _has_email(findings: Findings) -> bool:
-    if "@" not in findings.text:
-        return False
-    return any(_is_address(findings.text, found) for found in _EMAIL.finditer(findings.text))
+    return any(emails_in(findings.text))
+
+
+def emails_in(text: str) -> Iterator[Span]:
+    """The name before the sign with it."""
+    if "@" in text:
+        for found in _EMAIL.finditer(text):
+            if _is_address(text, found):
+                name = _NAME_BEFORE.search(text, max(0, found.start() - 64), found.start())
+                yield name.start() if name else found.start(), found.end()
 
 
 def _is_address(text: str, found: re.Match[str]) -> bool:
@@ -143,7 +154,7 @@ def _long_words(raw: bytes) -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def _decoded(word: str) -> str | None:
+def decoded(word: str) -> str | None:
     """The texts that a word encodes in base64 or hex, if any."""
     found = [text for part in _BASE64_ENDS.split(word) if len(part) >= _LONG and (text := _text_in(part))]
     return "\n".join(found) or None

@@ -5,7 +5,8 @@ For looking things up in, never for sending on: several texts share one normal f
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from unicodedata import category, decimal, normalize
 from urllib.parse import unquote_to_bytes
@@ -30,11 +31,86 @@ _SIGNS = {
     **dict.fromkeys("\u3002\u06d4\u0701\u0702", "."),
     **dict.fromkeys("\u2028\u2029\u1680", " "),
 }
+_ENTITY = re.compile(r"&(?:#[0-9]{1,8};?|#[xX][0-9a-fA-F]{1,8};?|[A-Za-z][A-Za-z0-9]{1,31};?)")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]|[\ud800-\udfff]")
+_LETTER_WITH_MARKS = re.compile("[^\u0300-\u036f\u1100-\u11ff]?[\u0300-\u036f\u1100-\u11ff]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _LONG_VOWEL_DASH = re.compile("(?<=[0-9])\u30fc(?=[0-9])")  # how Japanese keyboards write a dash between digits
 
 # Small letters of other scripts that look like Latin ones.
 _LOOKALIKES = dict(zip("аеорсухіјѕһԁԛԝӏοαινρκтмкнɡı", "aeopcyxijshdqwloaivpktmkhgi", strict=True))
 _SCRIPTS_THAT_LOOK_ALIKE = re.compile("[\u0131\u0261\u0370-\u03ff\u0400-\u052f]")
+
+
+Span = tuple[int, int]  # from, to
+Found = re.Match[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A normal form that knows where in the text as it came each of its characters stands.
+
+    starts, ends: of each character; None where the normal form is the text itself.
+    """
+
+    text: str
+    starts: list[int] | None = None
+    ends: list[int] | None = None
+
+    def span(self, start: int, end: int) -> Span:
+        """Where a stretch of the normal form stands in the text as it came."""
+        if self.starts is None or self.ends is None:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+    def replaced(self, pattern: re.Pattern[str], by: Callable[[Found], str]) -> "Aligned":
+        """As `re.sub` does it. What a match turns into stands where the whole match stood."""
+        texts: list[str] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        at = 0
+        for found in pattern.finditer(self.text):
+            new = by(found)
+            whole = self.span(*found.span())
+            starts += [*self._starts(at, found.start()), *[whole[0]] * len(new)]
+            ends += [*self._ends(at, found.start()), *[whole[1]] * len(new)]
+            texts += [self.text[at : found.start()], new]
+            at = found.end()
+        size = len(self.text)
+        text = "".join([*texts, self.text[at:]])
+        return Aligned(text, [*starts, *self._starts(at, size)], [*ends, *self._ends(at, size)])
+
+    def _starts(self, start: int, end: int) -> "list[int] | range":
+        return range(start, end) if self.starts is None else self.starts[start:end]
+
+    def _ends(self, start: int, end: int) -> "list[int] | range":
+        return range(start + 1, end + 1) if self.ends is None else self.ends[start:end]
+
+
+def aligned(text: str) -> Aligned | None:
+    """The normal form with its places in the text; None where they cannot be told."""
+    normal = plain(text)
+    if normal == text:
+        return Aligned(text)
+    form = _aligned_without_escapes(Aligned(text))
+    form = form.replaced(_NOT_ASCII, lambda found: _reads_as(found[0]))
+    form = form.replaced(_LETTER_WITH_MARKS, lambda found: _MARKS.sub("", normalize("NFC", found[0])))
+    if "\u30fc" in form.text:
+        form = form.replaced(_LONG_VOWEL_DASH, lambda _: "-")
+    return form if form.text == normal else None
+
+
+def _aligned_without_escapes(form: Aligned) -> Aligned:
+    if "\\" in form.text:
+        form = form.replaced(_JSON_ESCAPE, _of_json_escape)
+        form = form.replaced(
+            _PAIR, lambda found: found[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        )
+    if "%" in form.text:
+        form = form.replaced(_PERCENT, _of_percent)
+    if "&#" in form.text or "&commat;" in form.text:
+        form = form.replaced(_ENTITY, lambda found: html.unescape(found[0]))
+    return form
 
 
 def plain(text: str) -> str:
@@ -88,12 +164,16 @@ def _unescaped(text: str) -> str:
         if has_pairs:  # what lies beyond the first 65,536 characters is escaped in two halves
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if "%" in text:
-        text = _PERCENT.sub(lambda found: unquote_to_bytes(found[0]).decode("utf-8", "replace"), text)
+        text = _PERCENT.sub(_of_percent, text)
     if "&#" in text or "&commat;" in text:
         text = html.unescape(text)
     return text
 
 
-def _of_json_escape(found: re.Match[str]) -> str:
+def _of_percent(found: Found) -> str:
+    return unquote_to_bytes(found[0]).decode("utf-8", "replace")
+
+
+def _of_json_escape(found: Found) -> str:
     code, short = found.groups()
     return chr(int(code, 16)) if code else _PLAIN_OF_ESCAPE[short]

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from weighbridge.policies.normal import Span
+
 # The countries' lengths, from the IBAN registry.
 _LENGTHS = """
     AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BI:27 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DJ:27
@@ -64,12 +66,16 @@ _VERSION_BEFORE = re.compile(r"\b(?:version|release|ver|build|v)[ .:=]*\Z", re.I
 
 
 def has_card(text: str) -> bool:
+    return any(cards_in(text))
+
+
+def cards_in(text: str) -> Iterator[Span]:
     for found in _CARD.finditer(text):
-        figures = found[1]
         # The last group may be what stands behind the card: its expiry, its code.
-        if is_card(figures.translate(_JOINED)) or is_card(_LAST_GROUP.sub("", figures).translate(_JOINED)):
-            return True
-    return False
+        for figures in (found[1], _LAST_GROUP.sub("", found[1])):
+            if is_card(figures.translate(_JOINED)):
+                yield found.start(), found.start() + len(figures)
+                break
 
 
 def is_card(digits: str) -> bool:
@@ -88,13 +94,16 @@ def _luhn(digits: str) -> bool:
 
 
 def has_iban(text: str) -> bool:
-    return any(_starts_with_iban(found[0]) for found in _IBAN.finditer(text))
+    return any(ibans_in(text))
 
 
-def _starts_with_iban(found: str) -> bool:
-    # The words after an IBAN look like more of it; its country says where it ends.
-    compact = re.sub(r"[ .\-]", "", found).upper()
-    return is_iban(compact[: IBAN_LENGTHS.get(compact[:2], 0)])
+def ibans_in(text: str) -> Iterator[Span]:
+    for found in _IBAN.finditer(text):
+        # The words after an IBAN look like more of it; its country says where it ends.
+        places = [at for at, character in enumerate(found[0]) if character not in " .-"]
+        places = places[: IBAN_LENGTHS.get(found[0][:2].upper(), 0)]
+        if is_iban("".join(found[0][at] for at in places).upper()):
+            yield found.start(), found.start() + places[-1] + 1
 
 
 def is_iban(compact: str) -> bool:
@@ -105,25 +114,33 @@ def is_iban(compact: str) -> bool:
 
 
 def has_ssn(text: str) -> bool:
-    return _SSN.search(text) is not None
+    return any(ssns_in(text))
+
+
+def ssns_in(text: str) -> Iterator[Span]:
+    return (found.span() for found in _SSN.finditer(text))
 
 
 def has_ip_address(text: str) -> bool:
     """A public address. Private ones name nobody, and four small numbers after "version" are none."""
-    return any(map(_is_public, _ipv4_in(text))) or any(map(_is_public, _ipv6_in(text)))
+    return any(ip_addresses_in(text))
 
 
-def _ipv4_in(text: str) -> Iterator[str]:
+def ip_addresses_in(text: str) -> Iterator[Span]:
+    return (span for find in (_ipv4_in, _ipv6_in) for span in find(text) if _is_public(text[slice(*span)]))
+
+
+def _ipv4_in(text: str) -> Iterator[Span]:
     for found in _IPV4.finditer(text):
         if not _VERSION_BEFORE.search(text, max(0, found.start() - 12), found.start()):
-            yield found[0]
+            yield found.span()
 
 
-def _ipv6_in(text: str) -> Iterator[str]:
+def _ipv6_in(text: str) -> Iterator[Span]:
     for found in _IPV6_COLONS.finditer(text):
         start = _IPV6_START.search(text, max(0, found.start() - 5), found.start())
         if start:
-            yield start[0] + found[0]
+            yield start.start(), found.end()
 
 
 def _is_public(address: str) -> bool:

@@ -4,6 +4,9 @@ Plain figures are not enough: a number is taken for a telephone by its plus sign
 """
 
 import re
+from collections.abc import Iterator
+
+from weighbridge.policies.normal import Span
 
 # Calling codes of one, two and three digits (ITU E.164).
 _CODES_TEXT = """
@@ -53,16 +56,19 @@ _DATE = re.compile(
 
 
 def has_phone(text: str) -> bool:
-    if _NORTH_AMERICAN.search(text) or _PLUS_ONE.search(text) or _OTHER.search(text):
-        return True
-    abroad = (found[1] for pattern in (_INTERNATIONAL, _DIALLED_ABROAD) for found in pattern.finditer(text))
-    if any(_is_international(_digits_of(number)) for number in abroad):
-        return True
-    if any(_is_national(found[0]) for pattern in (_TRUNK, _TRUNK_IN_ONE_PIECE) for found in pattern.finditer(text)):
-        return True
-    if any(not _DATE.search(found[1]) for found in _CALLED_ONE.finditer(text)):
-        return True
-    return bool(_CHINESE_MOBILE.search(text) and _CHINESE.search(text))
+    return any(phones_in(text))
+
+
+def phones_in(text: str) -> Iterator[Span]:
+    for pattern in (_NORTH_AMERICAN, _PLUS_ONE, _OTHER):
+        yield from (found.span() for found in pattern.finditer(text))
+    for pattern in (_INTERNATIONAL, _DIALLED_ABROAD):
+        yield from (found.span() for found in pattern.finditer(text) if _is_international(_digits_of(found[1])))
+    for pattern in (_TRUNK, _TRUNK_IN_ONE_PIECE):
+        yield from (found.span() for found in pattern.finditer(text) if _is_national(found[0]))
+    yield from (found.span(1) for found in _CALLED_ONE.finditer(text) if not _DATE.search(found[1]))
+    if _CHINESE.search(text):
+        yield from (found.span() for found in _CHINESE_MOBILE.finditer(text))
 
 
 def _is_international(digits: str) -> bool:
