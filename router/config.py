@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -58,6 +58,7 @@ class Route(_Table):
     large: str
     baseline: str
     policy: Policy
+    recovery: Literal["none", "buffer"] = "none"
 
 
 class Config(_Table):
@@ -238,7 +239,7 @@ class _Reader:
             policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")  # type: ignore[type-abstract]
             pair = self.make(at, _Pair, {**table, "policy": {}})
             if policy and pair:
-                found[name.lower()] = Route(small=pair.small, large=pair.large, baseline=pair.baseline, policy=policy)
+                found[name.lower()] = Route(**{**dict(pair), "policy": policy})
         return found
 
     def rules(self) -> tuple[Rule, ...]:
@@ -395,6 +396,7 @@ class _Pair(_Table):
     large: str
     baseline: str
     policy: dict[str, Any]
+    recovery: Literal["none", "buffer"] = "none"
 
 
 def _strict(cls: type[T], options: Any) -> T:

@@ -71,7 +71,10 @@ class Gateway:
     async def stream(self, request: Request) -> Opened:
         """An answer in parts. Raises Failure before the first part; afterwards the parts themselves tell."""
         trip = await self._begin(request)
-        stream, relay, first = await self._attempts.make(trip, lambda upstream: interpreting.stream(upstream, request))
+        is_buffered = trip.plan.is_buffered
+        stream, relay, first = await self._attempts.make(
+            trip, lambda upstream: interpreting.stream(upstream, request, is_buffered=is_buffered)
+        )
         trip.answered()
         return Opened(trip, stream.headers, stream.content_type, self._parts(trip, stream, relay, first))
 

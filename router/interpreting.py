@@ -26,25 +26,26 @@ async def complete(upstream: Upstream, request: Request) -> Completion:
     return replace(completion, body=json.dumps(answer, ensure_ascii=False).encode())
 
 
-async def stream(upstream: Upstream, request: Request) -> tuple[Stream, Relay, bytes]:
+async def stream(upstream: Upstream, request: Request, *, is_buffered: bool) -> tuple[Stream, Relay, bytes]:
     """An open stream, what follows it, and its first bytes for the client. Raises UpstreamError.
 
-    What comes first is looked at: an upstream may say 200 and then report an error.
+    What comes first is looked at: an upstream may say 200 and then report an error. is_buffered: all of it is, so that
+    an answer that breaks can still be had from another upstream.
     """
     opened = await _opened(upstream, request)
     relay = request.dialect.relay(request.body.fields)
     try:
-        first = b""
-        while not first and not relay.is_done:
+        parts: list[bytes] = []
+        while (is_buffered or not any(parts)) and not relay.is_done:
             events = await opened.read()
             if not events:
                 relay.end()
                 break
-            first = relay.take(events)
+            parts.append(relay.take(events))
     except BaseException:
         await opened.aclose()
         raise
-    return opened, relay, first
+    return opened, relay, b"".join(parts)
 
 
 async def _opened(upstream: Upstream, request: Request) -> Stream:

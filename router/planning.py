@@ -54,6 +54,7 @@ class Plan:
     rule: str | None
     fence: str | None
     baseline: str
+    is_buffered: bool = False  # a stream is read whole before its first byte leaves, so that another can take over
     classifier: str | None = None  # the version of the one that scored it
 
     @property
@@ -118,6 +119,7 @@ class Planner:
             rule=rule.name if rule else None,
             fence=fence,
             baseline=route.baseline,
+            is_buffered=route.recovery == "buffer",
             classifier=self._version if asked.found else None,
         )
 

@@ -335,3 +335,16 @@ def test_an_upstreams_limits_reach_the_client_with_its_words_and_headers(gateway
 def test_an_upstreams_own_failure_is_told_by_a_gateways_status(gateway, local, theirs, ours):
     local.always(respond(theirs, {}))
     assert chat(gateway, model="local").status_code == ours
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "clean"])
+def test_a_stream_that_breaks_is_had_from_the_other_upstream_where_it_is_read_whole_first(start, local, remote, how):
+    route = {"small": "local", "large": "remote", "policy": {"use": "threshold"}, "recovery": "buffer"}
+    gateway = start(routes={"auto": route})
+    local.then(stream(cut_after=5, how=how))
+    answer = chat(gateway, stream=True)
+    assert events_of(answer)[-1] == "[DONE]"
+    said = [json.loads(event)["choices"][0]["delta"].get("content") or "" for event in events_of(answer)[:-1]]
+    assert "".join(said) == SENTENCE
+    assert answer.headers["x-weighbridge-upstream"] == "remote"
+    assert gateway.rows()[0]["end_reason"] == "ok"
