@@ -7,9 +7,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from weighbridge import overrides, plugins
 from weighbridge.budgets import Budget
@@ -22,6 +22,7 @@ from weighbridge.policies.rules import Rule
 from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
 from weighbridge.server import Server
 from weighbridge.state.base import State
+from weighbridge.tables import Assessing, Pair, Route, Spec, Table
 from weighbridge.toml_lines import Key, line_of
 from weighbridge.upstreams.base import Upstream
 
@@ -40,28 +41,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Spec(_Table):
-    """What to build later: a name on a shelf, and the options for its constructor."""
-
-    use: str
-    options: dict[str, Any]
-
-
-class Route(_Table):
-    """`[routes.NAME]`: a model name that clients ask for, and the two upstreams behind it."""
-
-    small: str
-    large: str
-    baseline: str
-    policy: Policy
-    recovery: Literal["none", "buffer"] = "none"
-
-
-class Config(_Table):
+class Config(Table):
     """A whole config.toml. Frozen: a changed file is another Config."""
 
     path: Path
@@ -211,11 +191,11 @@ class _Reader:
                 found[name] = upstream
         return found
 
-    def classifier(self) -> tuple[Spec, "_Assessing"] | None:
+    def classifier(self) -> tuple[Spec, Assessing] | None:
         options = dict(self.table(("classifier",)))
         use = options.pop("use", "minilm")
-        ours = {key: options.pop(key) for key in _Assessing.model_fields if key in options}
-        gateway = self.make(("classifier",), _Assessing, ours)
+        ours = {key: options.pop(key) for key in Assessing.model_fields if key in options}
+        gateway = self.make(("classifier",), Assessing, ours)
         try:
             cls = plugins.find("weighbridge.classifiers", use, Classifier)  # type: ignore[type-abstract]
         except plugins.UnknownPlugin as error:
@@ -237,9 +217,10 @@ class _Reader:
                 self.check_upstream((*at, key), table.get(key))
             table.setdefault("baseline", table.get("large", ""))
             policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")  # type: ignore[type-abstract]
-            pair = self.make(at, _Pair, {**table, "policy": {}})
+            table.pop("policy", None)
+            pair = self.make(at, Pair, table)
             if policy and pair:
-                found[name.lower()] = Route(**{**dict(pair), "policy": policy})
+                found[name.lower()] = Route(**dict(pair), policy=policy)
         return found
 
     def rules(self) -> tuple[Rule, ...]:
@@ -380,23 +361,6 @@ class _Reader:
                     table = table[part]
                 table[key[-1]] = override.text
         return options
-
-
-class _Assessing(_Table):
-    """Those keys of `[classifier]` that are the gateway's: they hold for every classifier."""
-
-    time_limit_s: float = Field(default=0.5, gt=0)
-    workers: int = Field(default=2, ge=1, le=64)
-
-
-class _Pair(_Table):
-    """A route's table but for its policy, which has a shelf of its own."""
-
-    small: str
-    large: str
-    baseline: str
-    policy: dict[str, Any]
-    recovery: Literal["none", "buffer"] = "none"
 
 
 def _strict(cls: type[T], options: Any) -> T:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from weighbridge import sessions
 from weighbridge.asks import whole_text
 from weighbridge.classifiers.base import Assessment, Classifier
-from weighbridge.config import Config, Route
+from weighbridge.config import Config
 from weighbridge.errors import BadRequest, Denied, ModelNotFound, NotFound, Refused, Unavailable
 from weighbridge.policies.base import Decision, Situation
 from weighbridge.policies.facts import Facts
 from weighbridge.policies.rules import Rule
 from weighbridge.schemas import Request
+from weighbridge.tables import Route
 from weighbridge.upstreams.base import Upstream
 
 Assess = Callable[[str], Awaitable[Assessment | None]]
