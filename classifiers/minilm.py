@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from weighbridge.classifiers import features, head, window
 from weighbridge.classifiers.artefacts import ArtefactError, Manifest, read_files, read_manifest
 from weighbridge.classifiers.base import Assessment, Classifier
+from weighbridge.classifiers.wordpiece import WordPiece
 
 SHIPPED = Path(__file__).parent / "artefact"
 
@@ -81,15 +82,18 @@ class Encoder:
     ) -> None:
         self._window_tokens = window_tokens
         self._tokenizer, self._marks = _tokenizer(folder / TOKENIZER, contents[TOKENIZER])
+        self._words = WordPiece(self._encoded)
         self._session = _session(folder / ENCODER, contents[ENCODER], size, threads)
 
     def tokens_of(self, ends: Sequence[str]) -> list[list[int]]:
         """What is read of each text (already cut to its ends), marks included."""
         opening, closing = self._marks
-        # The batch call lets other threads run meanwhile; the one for a single text does not.
-        encodings = self._tokenizer.encode_batch_fast(list(ends), add_special_tokens=False)
         size = self._window_tokens - 2
-        return [[opening, *window.ends_of_tokens(encoding.ids, size), closing] for encoding in encodings]
+        return [[opening, *window.ends_of_tokens(tokens, size), closing] for tokens in self._words.tokens_of(ends)]
+
+    def _encoded(self, texts: list[str]) -> list[list[int]]:
+        # The batch call lets other threads run meanwhile; the one for a single text does not.
+        return [found.ids for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def embed(self, tokens: Sequence[int]) -> NDArray[np.float32]:
         found = self._session.run(None, {"input_ids": np.array([tokens], dtype=np.int64)})
