@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from weighbridge.asks import whole_text
 from weighbridge.dialects.base import Dialect, Fields
+from weighbridge.errors import BadRequest
 from weighbridge.streaming import Bytes, Relay
 from weighbridge.units import Usage
 from weighbridge.wire import Body, parse
@@ -57,8 +58,11 @@ def _form(raw: bytes, content_type: str) -> dict[str, Any]:
     """The text fields of a form by their names; files are left out."""
     head = b"content-type: %b\r\n\r\n" % content_type.encode("latin-1")
     whole = message_from_bytes(head + raw, policy=policy.HTTP)
+    if whole.defects or not whole.is_multipart():
+        # What we cannot read another may: it would pass the fence unseen.
+        raise BadRequest("The form cannot be read: its boundary or its parts are broken.")
     fields = {}
-    for part in whole.iter_parts() if whole.is_multipart() else ():
+    for part in whole.iter_parts():
         if part.get_filename() is None and (name := part.get_param("name", header="content-disposition")):
             fields[str(name)] = (part.get_payload(decode=True) or b"").decode(errors="replace")
     return fields
