@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from environments import ENVIRONMENTS
@@ -23,6 +24,7 @@ class Client:
     program: str
     environment: str | None
     groups: frozenset[str] = frozenset()  # of scenes, the only ones that it is for; none: all of them
+    own_ways: Mapping[str, str] = field(default_factory=dict)  # what it does otherwise, whoever it talks to
 
     def may_play(self, scene: Scene) -> bool:
         return not self.groups or scene.group in self.groups
@@ -53,5 +55,29 @@ _ANTHROPIC = frozenset({"Messages"})
 QUICK = (
     Client("openai-python", "openai_sdk.py", None, _OPENAI),
     Client("anthropic-python", "anthropic_sdk.py", None, _ANTHROPIC),
+    Client("curl", "curl_command.py", None),
+)
+
+ALL = (
+    Client("openai-python", "openai_sdk.py", "openai-1", _OPENAI),
+    Client("openai-python", "openai_sdk.py", "openai-2", _OPENAI),
+    Client("openai-python", "openai_sdk.py", "openai-3", _OPENAI),
+    Client("openai-node", "openai_node.mjs", "openai-node-previous", _OPENAI),
+    Client("openai-node", "openai_node.mjs", "openai-node", _OPENAI),
+    Client("anthropic-python", "anthropic_sdk.py", "anthropic-0", _ANTHROPIC),
+    Client("anthropic-python", "anthropic_sdk.py", "anthropic-1", _ANTHROPIC),
+    Client("anthropic-python", "anthropic_sdk.py", "anthropic-2", _ANTHROPIC),
+    Client("anthropic-node", "anthropic_node.mjs", "anthropic-node", _ANTHROPIC),
+    Client("langchain", "langchain_py.py", "langchain"),
+    Client("langchain-js", "langchain_js.mjs", "langchain-js"),
+    Client("llama-index", "llama_index_py.py", "llama-index"),
+    Client("instructor", "instructor_py.py", "instructor"),
+    Client("pydantic-ai", "pydantic_ai_py.py", "pydantic-ai"),
+    Client("litellm", "litellm_sdk.py", "litellm"),
+    Client("openai-agents", "openai_agents_py.py", "openai-agents"),
+    Client("vercel-ai", "vercel_ai.mjs", "vercel-ai"),
+    Client("llm", "llm_command.py", "llm"),
+    Client("codex", "codex_command.py", "codex"),
+    Client("claude-code", "claude_code_command.py", "claude-code"),
     Client("curl", "curl_command.py", None),
 )

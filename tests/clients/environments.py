@@ -85,7 +85,7 @@ ENVIRONMENTS = {
         Environment("llama-index", ("llama-index-llms-openai-like", "llama-index-embeddings-openai-like")),
         Environment("instructor", ("instructor",)),
         Environment("pydantic-ai", ("pydantic-ai-slim[openai,anthropic]",)),
-        Environment("litellm", ("litellm",)),
+        Environment("litellm", ("litellm", "mcp")),  # it imports mcp wherever there are tools
         Environment("openai-agents", ("openai-agents",)),
         Environment("llm", ("llm",)),
         Environment("openai-node", ("openai", "zod"), "node"),

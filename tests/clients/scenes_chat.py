@@ -1,11 +1,12 @@
 """Chat completions: what every client must get through the gateway, and what must reach the server."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from scripted import SENTENCE, chunk, completion, completion_body, hang, raw_stream, respond, stream
 from serving import calling
-from stage import LARGE, SMALL, Stage, scene
+from stage import LARGE, SMALL, Absent, Stage, scene
 
 CHAT = "Chat completions"
 TOOLS = "Tools"
@@ -179,7 +180,6 @@ def developer(stage: Stage) -> None:
 @scene(CHAT, "structured output", "llama.cpp#11988, llama.cpp#9522, lmstudio#189")
 def structured(stage: Stage) -> None:
     stage.local.then(completion(json.dumps(CITY)))
-    # Clients that do it with a tool get one.
     said = stage.act("parse", prompt=PROMPT)
     assert said["parsed"] == CITY
     asked = stage.local.chats[0].json
@@ -268,7 +268,7 @@ def tools_whole(stage: Stage) -> None:
     are_calls(said)
     function = stage.local.chats[0].json["tools"][0]["function"]
     assert function["name"] == "look"
-    assert function["parameters"]["properties"]["place"] == {"type": "string"}
+    assert function["parameters"]["properties"]["place"]["type"] == "string"
 
 
 @scene(
@@ -334,6 +334,15 @@ def tool_loop(stage: Stage) -> None:
     given = next(m for m in last if m.get("tool_calls"))["tool_calls"]
     assert [json.loads(call["function"]["arguments"]) for call in given] == [arguments for _, arguments in CALLS]
     assert [m["tool_call_id"] for m in last if m["role"] == "tool"][:2] == [call["id"] for call in given]
+
+
+@scene(TOOLS, "structured output by way of a tool, whole and streamed")
+def parsed_by_tool(stage: Stage) -> None:
+    stage.local.then(calling(("City", CITY)))
+    assert stage.act("parse_by_tool", prompt=PROMPT)["parsed"] == CITY
+    stage.local.then(calling(("City", CITY)))
+    with suppress(Absent):
+        assert stage.act("parse_by_tool", prompt=PROMPT, streamed=True)["parsed"] == CITY
 
 
 def are_calls(said: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import select
 import subprocess
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -203,7 +204,8 @@ class Scene:
             stage.check_secrets()
         except (AssertionError, Raised, KeyError, IndexError, TypeError) as error:
             guards = f" (guards against {self.guards})" if self.guards else ""
-            raise AssertionError(f"{self.title}{guards}: {type(error).__name__}: {error}") from error
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            raise AssertionError(f"{self.title}{guards}: {type(error).__name__}: {error} at: {line}") from error
 
 
 SCENES: list[Scene] = []

@@ -21,6 +21,7 @@ from scripted import SENTENCE, Behaviour, Seen, chunk, completion, completion_bo
 CREATED = 1_700_000_000
 SPEECH = b"ID3\x04" + bytes(range(256)) * 8
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
+_CALLS = count()  # no two calls have the same id, as some clients demand
 USAGE = {"prompt_tokens": 12, "completion_tokens": 17, "total_tokens": 29}
 
 
@@ -72,8 +73,8 @@ def calling(*calls: tuple[str, dict[str, Any]]) -> Behaviour:
         fields = seen.json
         answer = completion_body(fields["model"], "", (12, 17))
         entries = [
-            {"id": f"call_{at}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
-            for at, (name, arguments) in enumerate(calls)
+            {"id": f"call_{next(_CALLS)}", "type": "function", "function": {"name": n, "arguments": json.dumps(given)}}
+            for n, given in calls
         ]
         answer["choices"][0]["message"] = {"role": "assistant", "content": None, "tool_calls": entries}
         answer["choices"][0]["finish_reason"] = "tool_calls"
@@ -299,7 +300,7 @@ def _messages(server: Server, seen: Seen, _: str) -> Behaviour:
             {
                 "type": "message_delta",
                 "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-                "usage": {"output_tokens": 17},
+                "usage": usage,
             },
             {"type": "message_stop"},
         ]

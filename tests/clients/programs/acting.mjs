@@ -20,7 +20,7 @@ async function done(act, asked) {
   try {
     return { said: await act.act(asked.place, asked.arguments) };
   } catch (error) {
-    return { raised: described(error) };
+    return error?.notOffered ? { absent: true } : { raised: described(error) };
   }
 }
 

@@ -87,7 +87,7 @@ def leave(place: Place, prompt: str, streamed: bool) -> dict[str, Any]:
                 return {"left": True}
         try:
             await asyncio.wait_for(model_of(place).ainvoke(prompt), 0.8)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return {"left": True}
         return {"left": False}
 
