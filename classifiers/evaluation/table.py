@@ -4,7 +4,7 @@ import math
 
 from weighbridge.classifiers.evaluation.comparison import Comparison, Line
 
-_COLUMNS = {
+COLUMNS = {
     "auroc": "AUROC",
     "ece": "ECE",
     "apgr": "APGR",
@@ -26,23 +26,21 @@ def verdict(comparison: Comparison) -> str:
     words = f"quality above a shuffled score at the same cost, on average: {lift}"
     if comparison.beats_shuffled:
         return f"It beats the shuffled control ({words})."
-    return f"It does not beat the shuffled control: the interval holds zero ({words})."
+    why = "it is worse" if lift.high < 0 else "the interval holds zero"
+    return f"It does not beat the shuffled control: {why} ({words})."
 
 
 def as_markdown(lines: list[Line]) -> str:
-    head = "| | rows | " + " | ".join(_COLUMNS.values()) + " |"
+    head = "| | rows | " + " | ".join(COLUMNS.values()) + " |"
     body = [f"| {x.name} | {x.rows:,} | " + " | ".join(cells(x)) + " |" for x in lines]
-    return "\n".join([head, "|---" * (len(_COLUMNS) + 2) + "|", *body])
+    return "\n".join([head, "|---" * (len(COLUMNS) + 2) + "|", *body])
 
-
-def headings() -> list[str]:
-    return list(_COLUMNS.values())
 
 
 def cells(line: Line) -> list[str]:
     """A line's figures as text, empty where there is none."""
     found = []
-    for column in _COLUMNS:
+    for column in COLUMNS:
         interval = getattr(line, column)
         found.append("" if interval is None or math.isnan(interval.value) else str(interval))
     return found

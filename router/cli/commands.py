@@ -3,14 +3,13 @@
 # Imports inside: `weighbridge --help` must not wait for what only a gateway or a report needs. Many arguments: each is
 # an option of a verb, and is passed by name.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-BROKEN, USAGE, BAD_CONFIG, INTERRUPTED = 1, 2, 78, 130
+from weighbridge.cli import learning
+from weighbridge.cli.verbs import BAD_CONFIG, DEFAULT, Config, Json, done, in_words
 
 app = typer.Typer(
     help="Weighs every request, keeps the simple ones on your own machine, and proves what that saved.",
@@ -21,46 +20,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Config = Annotated[
-    Path, typer.Option("--config", "-c", envvar="WEIGHBRIDGE_CONFIG", help="The config file.", show_envvar=True)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-DEFAULT = Path("config.toml")
-
 
 def run() -> None:
     """Run the command line."""
     app(prog_name="weighbridge")
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Say what could be foreseen in a sentence, and end with the exit code that it has."""
-    from weighbridge.config import ConfigError
-    from weighbridge.keys import KeysError
-    from weighbridge.learning.refusals import Unusable
-    from weighbridge.ledger.base import CannotOpen
-
-    try:
-        yield
-    except ConfigError as error:
-        _end(error.problems, BAD_CONFIG)
-    except (CannotOpen, KeysError) as error:
-        _end([str(error)], BROKEN)
-    except Unusable as error:
-        _end([str(error)], USAGE)
-    except KeyboardInterrupt:
-        _end([], INTERRUPTED)
-
-
-def _end(sentences: list[str], code: int) -> NoReturn:
-    for sentence in sentences:
-        typer.echo(sentence, err=True)
-    raise typer.Exit(code)
-
-
-def _done(is_fine: bool) -> None:
-    raise typer.Exit(0 if is_fine else BROKEN)
 
 
 def _show_version(wanted: bool) -> None:
@@ -92,8 +55,8 @@ def init(
     """
     from weighbridge.cli import init
 
-    with _in_words():
-        _done(init.run(output, force=force, is_quiet=yes, as_json=as_json))
+    with in_words():
+        done(init.run(output, force=force, is_quiet=yes, as_json=as_json))
 
 
 @app.command()
@@ -106,8 +69,8 @@ def serve(
     """Run the gateway."""
     from weighbridge.cli import serve
 
-    with _in_words():
-        _done(serve.run(config, host=host, port=port, workers=workers))
+    with in_words():
+        done(serve.run(config, host=host, port=port, workers=workers))
 
 
 @app.command()
@@ -118,8 +81,8 @@ def reload(config: Config = DEFAULT) -> None:
     """
     from weighbridge.cli import reload
 
-    with _in_words():
-        _done(reload.run(config))
+    with in_words():
+        done(reload.run(config))
 
 
 @app.command()
@@ -133,7 +96,7 @@ def demo(
     """
     from weighbridge.demo import demo
 
-    with _in_words():
+    with in_words():
         demo.run(serve=serve, port=port)
 
 
@@ -150,9 +113,9 @@ def route(
     """
     from weighbridge.cli import route
 
-    with _in_words():
+    with in_words():
         asked = typer.get_text_stream("stdin").read() if text == "-" else text
-        _done(route.run(config, asked, model=model, as_json=as_json))
+        done(route.run(config, asked, model=model, as_json=as_json))
 
 
 @app.command()
@@ -171,7 +134,7 @@ def report(
     """
     from weighbridge.cli import report
 
-    with _in_words():
+    with in_words():
         report.run(config, since=since, until=until, by=by, form="json" if as_json else form, output=output)
 
 
@@ -192,7 +155,7 @@ def models(context: typer.Context, config: Config = DEFAULT, as_json: Json = Fal
         return
     from weighbridge.cli import models
 
-    with _in_words():
+    with in_words():
         models.run(config, as_json=as_json)
 
 
@@ -234,7 +197,7 @@ def models_recommend(
     """Rank the small models for a task, each with the reason for its place."""
     from weighbridge.cli import catalogue
 
-    _done(
+    done(
         catalogue.recommend(
             task=task,
             memory=memory,
@@ -262,7 +225,7 @@ def keys_add(
     """Make a key, and print it this once."""
     from weighbridge.cli import keys
 
-    with _in_words():
+    with in_words():
         keys.add(config, name, scopes=scope, expires=expires)
 
 
@@ -271,7 +234,7 @@ def keys_list(config: Config = DEFAULT, as_json: Json = False) -> None:
     """List the keys: whose they are, what each may do, until when."""
     from weighbridge.cli import keys
 
-    with _in_words():
+    with in_words():
         keys.show(config, as_json=as_json)
 
 
@@ -280,7 +243,7 @@ def keys_revoke(name: Annotated[str, typer.Argument(help="Whose key.")], config:
     """Take a key away, also from a running gateway."""
     from weighbridge.cli import keys
 
-    with _in_words():
+    with in_words():
         keys.revoke(config, name)
 
 
@@ -292,7 +255,7 @@ def validate(config: Config = DEFAULT, as_json: Json = False) -> None:
     """
     from weighbridge.cli import validate
 
-    with _in_words():
+    with in_words():
         is_fine = validate.run(config, as_json=as_json)
         raise typer.Exit(0 if is_fine else BAD_CONFIG)
 
@@ -305,100 +268,11 @@ def doctor(config: Config = DEFAULT, as_json: Json = False) -> None:
     """
     from weighbridge.cli import doctor
 
-    with _in_words():
-        _done(doctor.run(config, as_json=as_json))
+    with in_words():
+        done(doctor.run(config, as_json=as_json))
 
 
-@app.command()
-def fit(
-    labels: Annotated[Path | None, typer.Argument(help="Labels: .jsonl, .csv or .parquet.")] = None,
-    config: Config = DEFAULT,
-    from_ledger: Annotated[bool, typer.Option("--from-ledger", help="Learn from the feedback in the ledger.")] = False,
-    make_labels: Annotated[
-        str | None,
-        typer.Option(help="Make labels: send these prompts to both of your models. `starter` takes shipped ones."),
-    ] = None,
-    labels_file: Annotated[Path, typer.Option("--labels", help="Where labels that are made go.")] = Path(
-        "labels.jsonl"
-    ),
-    max_usd: Annotated[str, typer.Option(help="What making labels may cost, over all runs of one file.")] = "1",
-    judge: Annotated[str | None, typer.Option(help="The upstream that judges answers, asked twice.")] = None,
-    check: Annotated[str | None, typer.Option(help="A program that judges answers: exit code 0 is right.")] = None,
-    ask: Annotated[bool, typer.Option("--ask", help="Judge the answers yourself.")] = False,
-    route: Annotated[str | None, typer.Option(help="The route whose two models are asked; the first.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder of the artefact.")] = None,
-    base: Annotated[Path | None, typer.Option(help="The artefact to build on; the shipped one.")] = None,
-    hold_out: Annotated[
-        float | None, typer.Option(help="The share to measure on; 0 measures in turn.", min=0, max=0.9)
-    ] = None,
-    activate: Annotated[bool, typer.Option("--activate", help="Put it to use: write it into the config file.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Put it to use though it is no better than chance.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Fit the classifier to your own models and traffic.
-
-    Takes labels from a file or from the ledger's feedback, or makes them. Prints what the head is worth on rows that it
-    has not seen, writes an artefact, and shows the change of the config file.
-    """
-    from weighbridge.cli import fit
-
-    making = fit.Making(make_labels, labels_file, max_usd, judge, check, ask, route) if make_labels else None
-    fitting = fit.Fitting(base, output, hold_out, activate, force)
-    with _in_words():
-        _done(fit.run(config, labels, fitting, from_the_ledger=from_ledger, making=making, as_json=as_json))
-
-
-@app.command("eval")
-def evaluate(
-    labels: Annotated[Path | None, typer.Argument(help="Labels: .jsonl, .csv or .parquet.")] = None,
-    config: Config = DEFAULT,
-    artefact: Annotated[Path | None, typer.Option(help="Measure this artefact, not the classifier in use.")] = None,
-    against: Annotated[Path | None, typer.Option(help="End with 1 where it is worse than this artefact.")] = None,
-    from_ledger: Annotated[bool, typer.Option("--from-ledger", help="Measure on the feedback in the ledger.")] = False,
-    robustness: Annotated[bool, typer.Option("--robustness", help="Score changed prompts, too.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure the classifier on labels.
-
-    Without labels it takes the feedback in the ledger. Rows that a classifier was fitted on are left out.
-    """
-    from weighbridge.cli import evaluate
-
-    looks = evaluate.Looks(artefact, against, from_ledger, robustness)
-    with _in_words():
-        _done(evaluate.run(config, labels, looks, as_json=as_json))
-
-
-@app.command()
-def calibrate(
-    labels: Annotated[Path | None, typer.Argument(help="Labels for --quality; without them the ledger's.")] = None,
-    config: Config = DEFAULT,
-    remote_share: Annotated[
-        float | None, typer.Option(help="Send this share to the large model, 0..1.", min=0, max=1)
-    ] = None,
-    budget: Annotated[str | None, typer.Option(help="Spend at most this: 50/day, in USD.")] = None,
-    quality: Annotated[
-        float | None, typer.Option(help="Promise this part of the large model's quality.", min=0.01, max=0.999)
-    ] = None,
-    confidence: Annotated[float, typer.Option(help="How sure the promise is.", min=0.5, max=0.9999)] = 0.95,
-    over: Annotated[
-        int | None, typer.Option(help="Requests on which it shows; as many as labels. 0: in the long run.", min=0)
-    ] = None,
-    route: Annotated[str | None, typer.Option(help="The route whose threshold is set; the first.")] = None,
-    since: Annotated[str | None, typer.Option(help="Traffic from when on: 7d, 12h, or a date.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Write the threshold into the config file.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Set the threshold of a route for a share, a budget or a promise.
-
-    Share and budget are read off the ledger's own traffic; a promise of quality needs labels. It shows the change of
-    the config file, and makes it where --write says so.
-    """
-    from weighbridge.cli import calibrate
-
-    wanted = calibrate.Wanted(remote_share, budget, quality, confidence, over)
-    with _in_words():
-        _done(calibrate.run(config, labels, wanted, route=route, since=since, write=write, as_json=as_json))
+learning.add_to(app)
 
 
 @app.command()

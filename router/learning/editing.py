@@ -5,10 +5,11 @@ import tomllib
 from difflib import unified_diff
 from typing import Any
 
+from weighbridge.learning.refusals import Unusable
 from weighbridge.toml_lines import Key, line_of, value_of
 
 
-class CannotEdit(ValueError):
+class CannotEdit(Unusable):
     """The file is written in a way that is not edited here; the message says what to write by hand."""
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from weighbridge.learning.refusals import Unusable
+
 MOST_ROWS = 20_000  # more than that are sampled: they would cost minutes, and change little
 _MANY_BYTES = 16_000_000  # of one line
 _SHOWN = 5
@@ -32,7 +34,7 @@ _ALSO = {
 Row = Mapping[str, Any]
 
 
-class BadFile(ValueError):
+class BadFile(Unusable):
     """A file that cannot be used; the message says where and why, and what to do."""
 
 

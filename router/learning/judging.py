@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from weighbridge.learning.refusals import Unusable
 from weighbridge.learning.schema import fits
 
 _READ_CHARS = 4000  # of the end of an answer, where it comes to its point
@@ -52,7 +53,7 @@ class Worth:
     source: str
 
 
-class CheckFailed(RuntimeError):
+class CheckFailed(Unusable):
     """The program that checks answers cannot be run, or says nothing that makes sense."""
 
 

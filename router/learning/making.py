@@ -19,6 +19,7 @@ from weighbridge.learning.calls import Answer, CallFailed, Capped, Model, Purse
 from weighbridge.learning.files import BadFile, Placed
 from weighbridge.learning.judging import Worth
 from weighbridge.learning.labels import prompt_of
+from weighbridge.learning.refusals import Unusable
 from weighbridge.learning.schema import UnknownKeyword
 from weighbridge.learning.schema import check as check_schema
 from weighbridge.units import NanoUsd, as_usd
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 AskUser = Callable[[str, str, str], str | None]
 
 
-class CannotGoOn(RuntimeError):
+class CannotGoOn(Unusable):
     """Making labels ends here; the message says why, and what to do."""
 
 

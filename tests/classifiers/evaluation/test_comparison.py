@@ -7,7 +7,7 @@ import pytest
 
 from weighbridge.classifiers.evaluation.comparison import LARGE, LENGTH, SHUFFLED, SMALL, Comparison, compare
 from weighbridge.classifiers.evaluation.labelled import Labels
-from weighbridge.classifiers.evaluation.table import as_markdown, cells, headings, plain, verdict
+from weighbridge.classifiers.evaluation.table import COLUMNS, as_markdown, cells, plain, verdict
 
 ROWS = 400
 
@@ -86,7 +86,7 @@ def test_costs_of_the_rows_count_where_they_are_known() -> None:
 def test_it_is_shown_as_text_and_as_json(known: Comparison) -> None:
     shown = as_markdown(known.lines)
     assert shown.count("\n") == 1 + len(known.lines)
-    assert len(cells(known.head)) == len(headings())
+    assert len(cells(known.head)) == len(COLUMNS)
     assert cells(known.lines[3])[0] == ""
     fields = json.loads(json.dumps(plain(known.as_fields()), allow_nan=False))
     assert fields["lines"][0]["auroc"]["low"] < fields["lines"][0]["auroc"]["value"]
