@@ -60,7 +60,8 @@ class Connection(HttpToolsProtocol):
         self._began_s = 0.0  # when the request that is being read did, or the connection
         self._paused_s = 0.0  # since when the client has read nothing of what waits for it
         self._left = 0  # bytes that waited then
-        self._closing_s: float | None = None
+        self._is_closing = False
+        self._refused_s: float | None = None
         self._read = 0  # bytes of the last read
         self._received = 0  # bytes of the request, but for the read in which it began
         self._is_refused = False
@@ -82,8 +83,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        self._paused_s = self.loop.time()
-        self._left = self.transport.get_write_buffer_size()
+        self._watch_reading()
         super().pause_writing()
 
     def data_received(self, data: bytes) -> None:
@@ -174,11 +174,16 @@ class Connection(HttpToolsProtocol):
         """Nobody works for this client."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _may_go(self) -> bool:
+        """Nothing that anybody worked for is lost with it."""
+        return self._is_waiting or (self.cycle.more_body and not self.cycle.response_started and not self.pipeline)
+
     def _look(self) -> None:
         """End what has lasted too long, and look again when the next thing could have."""
         now_s = self.loop.time()
         if self._due_s(now_s) <= now_s:
-            self._end(now_s)
+            self._end()
         self._look_at(max(now_s, min(self._due_s(now_s), now_s + self._period_s)))
 
     def _look_at(self, moment_s: float) -> None:
@@ -191,10 +196,12 @@ class Connection(HttpToolsProtocol):
         limits = self._limits
         if self.transport.is_closing():
             # What is left is the client's to read: a close waits for that, and must not wait for ever.
-            self._closing_s = self._closing_s or now_s
-            return self._closing_s + limits.write_s
-        if self._closing_s is not None:
-            return self._closing_s + LINGER_S
+            if not self._is_closing:
+                self._is_closing = True
+                self._watch_reading()
+            return self._paused_s + limits.write_s
+        if self._refused_s is not None:
+            return self._refused_s + LINGER_S
         if self.flow.write_paused:
             return self._paused_s + limits.write_s
         if self.flow.read_paused:
@@ -211,20 +218,25 @@ class Connection(HttpToolsProtocol):
     def _body_due_s(self) -> float:
         return self._began_s + self._limits.body_s + min(self._received, self._limits.body_bytes) / BYTES_A_SECOND
 
-    def _end(self, now_s: float) -> None:
-        left = self.transport.get_write_buffer_size()
-        if self.transport.is_closing() or self._closing_s is not None:
-            self.transport.abort()
-        elif self.flow.write_paused:
-            if left >= self._left:
+    def _end(self) -> None:
+        if self.transport.is_closing() or self.flow.write_paused:
+            left = self._left
+            self._watch_reading()
+            if self._left >= left:  # else it is slow, but it reads
                 self.transport.abort()
-            self._left, self._paused_s = left, now_s  # slow, but it reads
+        elif self._refused_s is not None:
+            self.transport.abort()
         elif self._is_in_headers:
             self._refuse(_too_slow("The headers took too long (server.header_timeout_s)."))
         elif self._is_waiting:
             self.transport.close()
         else:
             self._refuse(_too_slow("The body took too long (server.body_timeout_s)."))
+
+    def _watch_reading(self) -> None:
+        """Begin to measure whether the client reads what waits for it."""
+        self._paused_s = self.loop.time()
+        self._left = self.transport.get_write_buffer_size()
 
     # How it is refused.
 
@@ -248,11 +260,11 @@ class Connection(HttpToolsProtocol):
             if has_begun:
                 self.transport.close()
                 return
-        self._closing_s = self.loop.time()
+        self._refused_s = self.loop.time()
         self._answer(error)
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._look_at(self._closing_s + LINGER_S)
+        self._look_at(self._refused_s + LINGER_S)
 
     def _answer(self, error: WeighbridgeError) -> None:
         """Write an error as a whole answer, past the application."""
@@ -275,16 +287,10 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def _make_room(self) -> None:
-        """The connections that have done nothing for longest go; where all are at work, the new one does."""
-        idle = [
-            connection
-            for connection in self.connections
-            if isinstance(connection, Connection)
-            and connection is not self
-            and connection._is_waiting
-            and not connection.transport.is_closing()
-        ]
-        idle.sort(key=lambda connection: connection._began_s)
+        """Who has done nothing for longest goes, then who is not through with asking; else it is the new one."""
+        others = [c for c in self.connections if isinstance(c, Connection) and c is not self]
+        idle = [c for c in others if c._may_go and not c.transport.is_closing()]
+        idle.sort(key=lambda connection: (not connection._is_waiting, connection._began_s))
         for connection in idle[: 1 + len(idle) // 16]:  # several at once: a flood must not cost a look at all for each
             connection.transport.close()
         if not idle:

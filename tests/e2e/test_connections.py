@@ -201,6 +201,15 @@ def test_good_traffic_passes_two_thousand_idle_connections(start):
     assert_works(gateway)
 
 
+def test_good_traffic_passes_where_slow_bodies_hold_every_connection(start):
+    gateway = start(server={"max_connections": 8})
+    with ExitStack() as held:
+        for _ in range(40):
+            held.enter_context(connected(gateway)).sendall(GOOD[:-5])
+        for _ in range(3):
+            assert_works(gateway)
+
+
 def test_where_all_are_at_work_one_more_is_told_to_wait(start, local):
     local.always(hang())
     gateway = start(server={"max_connections": 2})
