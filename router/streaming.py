@@ -1,7 +1,6 @@
 """Chunks on their way to the client: what it may see of them, and what the ledger must know.
 
-A chunk is looked at with substring tests and passed on as it is; only those that carry usage or an error are parsed.
-Inside a JSON string a quote is escaped, so `"usage":` with its quotes can only be a key.
+A chunk is read, and passed on as the bytes that it was; nothing is written anew.
 """
 
 import re
@@ -17,8 +16,8 @@ from weighbridge.wire import error_fields, usage_of
 
 DONE = b"[DONE]"
 
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
-_HAS_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+MOST_GARBLED = 3  # chunks of a stream
+
 _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 
 
@@ -65,6 +64,7 @@ class ChoiceRelay(Relay):
     def __init__(self, *, hide_usage: bool) -> None:
         super().__init__()
         self._hide_usage = hide_usage
+        self._garbled = 0
 
     def _last(self) -> bytes:
         return b"data: [DONE]\n\n"
@@ -76,29 +76,40 @@ class ChoiceRelay(Relay):
         if event == DONE:
             self.is_done = True
             return b""
-        if b'"error"' in event and b'"choices"' not in event:
+        fields = self._parsed(event)
+        if fields is None:
+            return b""
+        if fields.get("error") or ("error" in fields and "choices" not in fields):
             raise reported(event)
         self.chunks += 1
-        if _FINISHED.search(event):
+        choices = fields.get("choices") or ()
+        if any(choice.get("finish_reason") for choice in choices if isinstance(choice, dict)):
             self.is_finished = True
-        if b'"usage"' not in event:
+        if "usage" not in fields:
             return event
-        if b',"usage":null' in event:  # on every chunk but the last, once usage is asked for
-            return event.replace(b',"usage":null', b"") if self._hide_usage else event
-        return self._with_usage(event)
+        return self._without_usage(event, fields) if self._hide_usage else event
 
-    def _with_usage(self, event: bytes) -> bytes:
-        if not _HAS_USAGE.search(event):
-            return _NO_USAGE.sub(b"", event) if self._hide_usage else event
+    def _parsed(self, event: bytes) -> dict[str, Any] | None:
+        """The chunk's fields; None for one that is garbled, of which a few are left out."""
         try:
             fields = orjson.loads(event)
         except orjson.JSONDecodeError:
-            raise Failed("The upstream sent a chunk that is not JSON.", code="upstream_malformed") from None
-        self.usage = usage_of(fields.get("usage")) or self.usage
-        is_extra = fields.get("choices") == []
-        if is_extra:
-            self.chunks -= 1
-        return b"" if self._hide_usage and is_extra else event
+            fields = None
+        if not isinstance(fields, dict):
+            self._garbled += 1
+            if self._garbled > MOST_GARBLED:
+                raise Failed("The upstream sends chunks that are not JSON.", code="upstream_malformed")
+            return None
+        if isinstance(fields.get("usage"), dict):
+            self.usage = usage_of(fields["usage"]) or self.usage
+            self.chunks -= fields.get("choices") == []  # the extra chunk at the end says nothing
+        return fields
+
+    def _without_usage(self, event: bytes, fields: Mapping[str, Any]) -> bytes:
+        if fields["usage"] is not None:
+            return b"" if fields.get("choices") == [] else event
+        # On every chunk but the last, once usage is asked for. Inside a string its quotes would be escaped.
+        return event.replace(b',"usage":null', b"") if b',"usage":null' in event else _NO_USAGE.sub(b"", event)
 
 
 Merge = Callable[[Mapping[str, Any], Usage | None], Usage | None]
@@ -128,8 +139,9 @@ class TypedRelay(Relay):
         if kind.endswith("delta"):
             self.chunks += 1
         self.usage = self._usage(fields, self.usage)
-        if kind == "response.created" and fields["response"].get("store") is not False:
-            self.kept_id = fields["response"]["id"]
+        response = fields.get("response")
+        if kind == "response.created" and isinstance(response, dict) and response.get("store") is not False:
+            self.kept_id = response.get("id")
         if kind in self._last_types:
             self.is_finished = self.is_done = True
         return b"event: %b\n%b" % (kind.encode(), _framed(event))

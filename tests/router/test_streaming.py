@@ -78,10 +78,24 @@ def test_an_error_event_raises(event):
         ChoiceRelay(hide_usage=True).take([event])
 
 
-def test_a_usage_chunk_that_is_not_json_raises():
-    with pytest.raises(Failed):
-        ChoiceRelay(hide_usage=True).take([b'{"usage": {'])
-
-
 def test_an_event_of_several_lines_stays_one_event():
     assert ChoiceRelay(hide_usage=True).take([b'{"choices":\n[]}']) == b'data: {"choices":\ndata: []}\n\n'
+
+
+@pytest.mark.parametrize("garbled", [b"{", b"[]", b"\xff", b'{"choices": NaN}', b"7"])
+def test_a_few_garbled_chunks_are_left_out_and_more_are_an_error(garbled):
+    relay = ChoiceRelay(hide_usage=True)
+    assert relay.take([garbled, chunk("a"), garbled, garbled]) == b"data: " + chunk("a") + b"\n\n"
+    with pytest.raises(Failed) as failed:
+        relay.take([garbled])
+    assert failed.value.code == "upstream_malformed"
+
+
+def test_an_error_beside_choices_is_an_error_too():
+    relay = ChoiceRelay(hide_usage=True)
+    with pytest.raises(Failed, match="overloaded"):
+        relay.take([chunk("", "error", error={"message": "overloaded", "code": 502})])
+
+
+def test_no_error_is_no_error():
+    assert ChoiceRelay(hide_usage=True).take([chunk("a", error=None)])
