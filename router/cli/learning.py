@@ -94,7 +94,7 @@ def calibrate(
     write: Annotated[bool, typer.Option("--write", help="Write the threshold into the config file.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Set the threshold of a route for a share, a budget or a promise.
+    """Set a route's threshold for a share, a budget or a promise.
 
     Share and budget are read off the ledger's own traffic; a promise of quality needs labels. It shows the change of
     the config file, and makes it where --write says so.
