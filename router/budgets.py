@@ -5,8 +5,10 @@ when the true figure is known, so that parallel callers can never overshoot toge
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
@@ -14,13 +16,16 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from weighbridge.ledger.base import Spent
+from weighbridge.ledger.base import CannotOpen, Spent
 from weighbridge.state.base import Claim, Forgotten, State, Unreachable
 from weighbridge.units import nano_usd
 
 Over = Literal["all", "caller", "route"]
 Kind = Literal["usd", "requests", "tokens", "concurrency"]
 _COLUMN = {"usd": "nano_usd", "requests": "requests", "tokens": "tokens"}  # of Spent
+_REBUILDS = 3  # counters may be forgotten again meanwhile, by a gateway that had been cut off
+_KNOWN = "budgets-"  # and a digest of them: the counter by which a store shows that it counts for these
+_KNOWN_S = 366 * 86400.0
 HELD_S = 3600.0  # a place among those at once is given up after so long, should its holder have died
 
 
@@ -129,6 +134,9 @@ class Budgets:
         self._budgets = budgets
         self._state = state
         self._spent = spent
+        self._rebuilding = asyncio.Lock()
+        self._known = _KNOWN + hashlib.sha256("".join(map(str, budgets)).encode()).hexdigest()[:16]
+        self._is_known = False
 
     def __bool__(self) -> bool:
         return bool(self._budgets)
@@ -183,25 +191,44 @@ class Budgets:
 
     async def rebuild(self) -> None:
         """Set the counters to what the ledger knows. Raises Unreachable."""
+        await asyncio.sleep(self._state.lag_s)
         now = datetime.now(UTC)
         timed = [b for b in self._budgets if b.kind != "concurrency" and b.per != "minute"]
         levels: dict[str, tuple[int, float]] = {}
         for since in {budget.since(now) for budget in timed}:
-            spent = await asyncio.to_thread(self._spent, since)
+            try:
+                spent = await asyncio.to_thread(self._spent, since)
+            except CannotOpen as error:
+                raise Unreachable from error
             for budget in (b for b in timed if b.since(now) == since):
                 for one in spent:
                     if _counts(budget, one):
                         key = budget.key(one.caller, one.route or "", now)
                         level = levels.get(key, (0, 0.0))[0] + getattr(one, _COLUMN[budget.kind])
                         levels[key] = (level, budget.left_s(now))
+        levels[self._known] = (1, _KNOWN_S)
         await self._state.rebuild(levels)
 
     async def _take(self, claims: Sequence[Claim]) -> str | None:
+        if not self._is_known:
+            await self._introduce()
         try:
             return await self._state.take(claims)
         except Forgotten:
-            await self.rebuild()
-            return await self._state.take(claims)
+            pass
+        async with self._rebuilding:  # one at a time: the next one finds the counters there
+            for _ in range(_REBUILDS):
+                with suppress(Forgotten):
+                    return await self._state.take(claims)
+                await self.rebuild()
+        raise Unreachable
+
+    async def _introduce(self) -> None:
+        """A store that has counted for other budgets so far must begin anew: for these the ledger knows more."""
+        async with self._rebuilding:
+            if not self._is_known and await self._state.levels([self._known]) == [0]:
+                await self._state.forget()
+            self._is_known = True
 
     def _of(self, caller: str, route: str) -> list[Budget]:
         return [budget for budget in self._budgets if budget.holds_for(caller, route)]

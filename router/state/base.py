@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -33,6 +33,8 @@ class State(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    lag_s: ClassVar[float] = 0.0  # after how long what other gateways claimed is in the ledger too
+
     fail: Literal["open", "closed"] = "open"
 
     async def aopen(self) -> None:
@@ -62,3 +64,7 @@ class State(BaseModel, ABC):
 
         Raises Unreachable.
         """
+
+    @abstractmethod
+    async def forget(self) -> None:
+        """Make every counter forgotten, as if the store came back empty. Raises Unreachable."""

@@ -55,6 +55,10 @@ class Memory(State):
             self._counters[key] = _Counter(level, now + ttl_s)
         return True
 
+    async def forget(self) -> None:
+        self._is_built = False
+        self._counters = {}
+
     def _level(self, key: str, now: float) -> int:
         counter = self._counters.get(key)
         return counter.level if counter is not None and counter.ends_s > now else 0

@@ -2,16 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import redis_server
 
 from weighbridge.plugins import build, implementations
 from weighbridge.state.base import Claim, Forgotten, State
 
 SHELF = "weighbridge.state"
-OPTIONS: dict[str, dict[str, Any]] = {"memory": {}}
+OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "memory": dict,
+    "redis": lambda: {"prefix": redis_server.new_prefix(), "timeout_s": 5},
+}
 
 
 def test_every_state_on_the_shelf_is_tested_here() -> None:
@@ -19,8 +23,10 @@ def test_every_state_on_the_shelf_is_tested_here() -> None:
 
 
 @pytest.fixture(params=sorted(OPTIONS))
-async def empty(request: pytest.FixtureRequest) -> AsyncIterator[State]:
-    made = build(SHELF, request.param, OPTIONS[request.param], State)
+async def empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[State]:
+    if request.param == "redis":
+        monkeypatch.setenv(redis_server.VARIABLE, redis_server.running().url)
+    made = build(SHELF, request.param, OPTIONS[request.param](), State)
     await made.aopen()
     yield made
     await made.aclose()
@@ -81,3 +87,30 @@ async def test_an_empty_state_gives_nothing_before_it_is_rebuilt(empty: State) -
     assert not await empty.rebuild({"day": (0, 60.0)})
     assert await empty.take([claim(10)]) == "day"
     assert await empty.levels(["day"]) == [95]
+
+
+async def test_a_state_that_was_made_to_forget_is_rebuilt_like_an_empty_one(state: State) -> None:
+    await state.take([claim(40)])
+    await state.forget()
+    assert await state.levels(["day"]) == [0]
+    with pytest.raises(Forgotten):
+        await state.take([claim(1)])
+    assert await state.rebuild({"day": (30, 60.0)})
+    assert await state.levels(["day"]) == [30]
+
+
+async def test_amounts_are_exact_to_the_last_nano_dollar(state: State) -> None:
+    # 2^53 nano-dollars are nine million dollars; from there on a double would lose the last of them.
+    most = 2**60 + 1
+    assert await state.take([claim(2**60, cap=most)]) is None
+    assert await state.take([claim(2, cap=most)]) == "day"
+    assert await state.take([claim(1, cap=most)]) is None
+    assert await state.levels(["day"]) == [most]
+    await state.give({"day": -(2**59) - 1})
+    assert await state.levels(["day"]) == [2**59]
+
+
+async def test_a_cap_without_end_is_no_trouble(state: State) -> None:
+    assert await state.take([claim(5, cap=10**30)]) is None
+    assert await state.take([claim(5, cap=0), claim(5, key="other")]) == "day"
+    assert await state.levels(["day", "other"]) == [5, 0]
