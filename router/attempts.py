@@ -251,6 +251,6 @@ def _for_client(error: UpstreamError, trip: Trip) -> WeighbridgeError:
     if trip.plan.fence and error.status in {502, 503, 504}:
         message = "The request must stay on a local upstream, and none answers."
         return Unavailable(message, code="local_unavailable", retry_after_s=retry_after_s)
-    if error.status == 503:
+    if error.status in {429, 503}:
         error.retry_after_s = retry_after_s
     return error
