@@ -42,6 +42,7 @@ BROAD_EXCEPTS = {
     "weighbridge.app": "the last handler: whatever it was, the connection lives on",
     "weighbridge.plugins": "somebody's own file can raise anything while it is imported",
     "weighbridge.ledger._sqlite_writer": "the thread must live on, and whoever waits must be told",
+    "weighbridge.ledger._postgres_writer": "the task must live on, and whoever waits must be told",
     "weighbridge.upstreams.litellm": "litellm raises whatever its providers' libraries raise",
     "weighbridge.classifiers.batched": "whatever a classifier raises, the request goes on without a score",
     "weighbridge.classifiers.minilm": "onnxruntime and tokenizers have no public base of their exceptions",

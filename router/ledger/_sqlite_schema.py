@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from weighbridge.ledger import _sqlite_chain as chain
 from weighbridge.ledger.base import CannotOpen
 
 log = logging.getLogger(__name__)
@@ -99,12 +100,13 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def _add_pins(connection: sqlite3.Connection) -> None:
     connection.execute(
-        "CREATE TABLE pins (key TEXT NOT NULL PRIMARY KEY, upstream TEXT NOT NULL, set_at INTEGER NOT NULL) WITHOUT ROWID"
+        "CREATE TABLE pins (key TEXT NOT NULL PRIMARY KEY, upstream TEXT NOT NULL,"
+        " set_at INTEGER NOT NULL) WITHOUT ROWID"
     )
 
 
 # The n-th takes a file from schema n to n + 1, within one transaction.
-_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_pins)
+_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_pins, chain.begin)
 SCHEMA = len(_MIGRATIONS)
 
 
@@ -282,14 +284,16 @@ _BURY_ATTEMPTS = """UPDATE attempts SET status = 'unknown', end_reason = 'error'
     WHERE status IN ('reserved', 'sent')
     AND request_id IN (SELECT request_id FROM requests WHERE process = ? AND status IN ('reserved', 'sent'))"""
 
-_BURY_REQUESTS = """UPDATE requests SET status = 'unknown', end_reason = 'error', error_code = 'process_died',
+_BURY_REQUESTS = f"""UPDATE requests SET status = 'unknown', end_reason = 'error', error_code = 'process_died',
     (upstream, model, location, attempts) = (
         SELECT upstream, model, location, ifnull(max(attempt_no), 0) FROM attempts
         WHERE attempts.request_id = requests.request_id)
-    WHERE process = ? AND status IN ('reserved', 'sent')"""
+    WHERE process = ? AND status IN ('reserved', 'sent')
+    {chain.RETURNING}"""  # noqa: S608  # our own names
 
 
 def _bury(connection: sqlite3.Connection, process: int) -> None:
     connection.execute(_BURY_ATTEMPTS, (process,))
-    connection.execute(_BURY_REQUESTS, (process,))
+    buried = connection.execute(_BURY_REQUESTS, (process,)).fetchall()
+    chain.extend(connection, [(row, chain.attempts_of(connection, row[0])) for row in buried])
     connection.execute("DELETE FROM processes WHERE process = ?", (process,))

@@ -12,7 +12,8 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-from weighbridge.errors import Unavailable
+from weighbridge.ledger import _sqlite_chain as chain
+from weighbridge.ledger._record import KEPT, MARK_S, RETRY_S, Attempt, Record, conflict, resolve, unavailable
 from weighbridge.ledger._sqlite_schema import Owner, now_us
 from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
 
@@ -20,15 +21,6 @@ log = logging.getLogger(__name__)
 
 # Python asks three places how to bind a None, of which most rows have several, unless it finds the answer in this one.
 sqlite3.register_adapter(type(None), lambda none: none)
-
-Attempt = tuple[str, int]  # request_id, attempt_no
-
-# How long a `sent` mark waits. Most attempts are settled by then, and need none.
-MARK_S = 0.1
-# How often rows that could not be written are tried again while nothing else is.
-RETRY_S = 0.5
-# Settlements kept in memory while the disk is full: what was paid for is recorded when there is room again.
-KEPT = 100_000
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
@@ -48,24 +40,12 @@ _RESERVE = _insert("attempts", Reservation._fields)
 _SENT = "UPDATE attempts SET status = 'sent' WHERE request_id = ? AND attempt_no = ? AND status = 'reserved'"
 _SETTLE = _update("attempts", Settlement._fields, 2)
 _CLOSE = _update("requests", Closing._fields, 1)
+_CLOSE_UNSEEN = f"{_CLOSE} {chain.RETURNING}"
 _FEEDBACK = """INSERT INTO feedback (request_id, given_at, score, comment)
     SELECT request_id, ?, ?, ? FROM requests WHERE request_id = ?
     ON CONFLICT DO UPDATE SET given_at = excluded.given_at, score = excluded.score, comment = excluded.comment"""
 _PIN = "INSERT OR REPLACE INTO pins VALUES (?, ?, ?)"
 _PROBE = "INSERT OR REPLACE INTO meta VALUES ('probed_at', ?)"
-
-
-@dataclass(slots=True, eq=False)
-class Record:
-    """What one call brought: rows for up to four statements, and who waits for their commit."""
-
-    opening: Opening | None = None
-    reservation: Reservation | None = None
-    settlement: Settlement | None = None
-    closing: Closing | None = None
-    feedback: tuple[str, float, str | None] | None = None
-    is_probe: bool = False
-    future: "Future[Any] | None" = None
 
 
 @dataclass(slots=True)
@@ -82,6 +62,7 @@ class Writer:
     pins: deque[tuple[str, str]] = field(default_factory=deque)
     on_wire: dict[Attempt, float] = field(default_factory=dict)  # since when; neither marked nor settled
     kept: deque[Record] = field(default_factory=lambda: deque(maxlen=KEPT))
+    drafts: chain.Drafts = field(default_factory=chain.Drafts)
     has_news: bool = False
     is_failing: bool = False
     thread: threading.Thread | None = None
@@ -161,13 +142,14 @@ class Writer:
         execute, many = self.connection.execute, self.connection.executemany
         execute("BEGIN IMMEDIATE")
         try:
-            many(_OPEN, [self._opened(r.opening) for r in records if r.opening])
-            many(_RESERVE, [_reserved(r.reservation) for r in records if r.reservation])
-            settled = {s[:2]: (*s[2:], *s[:2]) for r in records if (s := r.settlement)}
+            self._open([self._opened(r.opening) for r in records if r.opening])
+            self._reserve([_reserved(r.reservation) for r in records if r.reservation])
             if marks:
-                many(_SENT, [mark for mark in marks if mark not in settled])
-            many(_SETTLE, settled.values())
-            many(_CLOSE, [(*c[1:], c[0]) for r in records if (c := r.closing)])
+                many(_SENT, marks)
+            settled = [r.settlement for r in records if r.settlement]
+            many(_SETTLE, [(*s[2:], *s[:2]) for s in settled])
+            self.drafts.settle(settled)
+            self._close([r.closing for r in records if r.closing])
             if self.pins:
                 now = now_us()
                 many(_PIN, [(*self.pins.popleft(), now) for _ in range(len(self.pins))])
@@ -177,14 +159,43 @@ class Writer:
             # SQLite itself rolls back when the disk is full.
             if self.connection.in_transaction:
                 execute("ROLLBACK")
+            self.drafts.by_id.clear()
             raise
-        for attempt in (*settled, *marks):
+        for attempt in (*(s[:2] for s in settled), *marks):
             self.on_wire.pop(attempt, None)
         self.has_news = any(r.reservation for r in records)
         if self.is_failing:
             self.is_failing = False
             log.warning("the ledger can be written again")
         return outcomes
+
+    def _open(self, rows: Sequence[tuple[object, ...]]) -> None:
+        self.connection.executemany(_OPEN, rows)
+        self.drafts.open(rows)
+
+    def _reserve(self, rows: Sequence[tuple[object, ...]]) -> None:
+        self.connection.executemany(_RESERVE, rows)
+        self.drafts.reserve(rows)
+
+    def _close(self, closings: Sequence[Closing]) -> None:
+        """Close requests, and add them to the chain as they now stand."""
+        if not closings:
+            return
+        known, closed = [], []
+        for closing in closings:
+            if draft := self.drafts.close(closing):
+                known.append((*closing[1:], closing[0]))
+                closed.append(draft)
+            else:
+                closed += self._close_unseen(closing)
+        if known and self.connection.executemany(_CLOSE, known).rowcount != len(known):
+            raise ValueError("a request was closed by another process")
+        chain.extend(self.connection, closed)
+
+    def _close_unseen(self, closing: Closing) -> list[chain.Closed]:
+        """A request of which there is no draft: it may be closed already, or not be there at all."""
+        rows = self.connection.execute(_CLOSE_UNSEEN, (*closing[1:], closing[0])).fetchall()
+        return [(row, chain.attempts_of(self.connection, row[0])) for row in rows]
 
     def _commit_one_by_one(self, records: Sequence[Record]) -> list[object]:
         """A row that contradicts the ledger fails alone, not with its neighbours."""
@@ -193,7 +204,7 @@ class Writer:
             try:
                 outcomes += self._commit([record], ())
             except Exception as error:  # as in _write
-                outcomes += self._refuse([record], error) if _is_outside(error) else [_conflict(error)]
+                outcomes += self._refuse([record], error) if _is_outside(error) else [conflict(error)]
         return outcomes
 
     def _refuse(self, records: Sequence[Record], error: Exception) -> list[object]:
@@ -202,13 +213,15 @@ class Writer:
             self.is_failing = True
             log.error("the ledger cannot be written: %s", error)
         self.kept.extend(record for record in records if record.settlement)
-        return [_unavailable() for _ in records]
+        return [unavailable() for _ in records]
 
     def _opened(self, opening: Opening) -> tuple[object, ...]:
-        request_id, created_at, *rest, is_stream, tags, prompt = opening
+        request_id, created_at, *rest, score, threshold, task, classifier, is_stream, tags, prompt = opening
+        reals = (None if score is None else float(score), None if threshold is None else float(threshold))
         kept = prompt if self.store_prompts else None
         # Python binds a bool ten times more slowly than an int.
-        return (request_id, microseconds(created_at), *rest, int(is_stream), tags, kept, self.owner.process)
+        ends = (task, classifier, int(is_stream), tags, kept, self.owner.process)
+        return (request_id, microseconds(created_at), *rest, *reals, *ends)
 
     def _said(self, record: Record) -> bool:
         if record.feedback is None:
@@ -223,7 +236,7 @@ class Writer:
             record.future = None
         if waiting:
             try:
-                self.loop.call_soon_threadsafe(_resolve, waiting)
+                self.loop.call_soon_threadsafe(resolve, waiting)
             except RuntimeError:
                 log.warning("the event loop ended before the ledger answered")
 
@@ -236,23 +249,3 @@ def _reserved(reservation: Reservation) -> tuple[object, ...]:
 def _is_outside(error: Exception) -> bool:
     """The disk, a lock, the file: not the fault of any row."""
     return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable("The ledger cannot be written.", code="ledger_unavailable", retry_after_s=5)
-
-
-def _conflict(error: Exception) -> Unavailable:
-    log.error("the ledger refuses a row: %s", error)
-    return Unavailable("The ledger refuses a row of this request.", code="ledger_conflict")
-
-
-def _resolve(waiting: Iterable[tuple["Future[Any]", object]]) -> None:
-    """On the event loop, once per commit."""
-    for future, outcome in waiting:
-        if future.done():  # whoever waited has gone
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from weighbridge.ledger.chain import Link
 from weighbridge.units import UsageSource
 
 Status = Literal["reserved", "sent", "settled", "released", "unknown"]
@@ -287,6 +288,13 @@ class Ledger(BaseModel, ABC):
     @abstractmethod
     def spent(self, since: datetime) -> list[Spent]:
         """What was spent in the requests that came since then. Raises CannotOpen; blocks, so not for the event loop."""
+
+    @abstractmethod
+    def links(self) -> Iterator[Link]:
+        """The hash chain over the closed requests, in its order, with what each link covers; then all that is outside.
+
+        One snapshot, for `chain.audit`. Works without aopen, beside a running gateway. Raises CannotOpen.
+        """
 
     @abstractmethod
     async def is_writable(self) -> bool:

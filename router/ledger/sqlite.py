@@ -15,8 +15,10 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger._sqlite_schema import BUSY_S, connect, register, schema_of, uri
-from weighbridge.ledger._sqlite_writer import Record, Writer
+from weighbridge.ledger import _sqlite_chain
+from weighbridge.ledger._record import Record
+from weighbridge.ledger._sqlite_schema import BUSY_S, SCHEMA, connect, register, schema_of, uri
+from weighbridge.ledger._sqlite_writer import Writer
 from weighbridge.ledger.base import (
     EPOCH,
     SCORE_SLOTS,
@@ -32,6 +34,7 @@ from weighbridge.ledger.base import (
     Spent,
     microseconds,
 )
+from weighbridge.ledger.chain import Link
 
 _FETCH = 1000
 
@@ -134,6 +137,18 @@ class SQLite(Ledger):
     def spent(self, since: datetime) -> list[Spent]:
         source = "requests r JOIN attempts a USING (request_id)"
         return [Spent._make(row) for row in self._read(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
+
+    def links(self) -> Iterator[Link]:
+        connection = self._connect_to_read()
+        try:
+            if schema_of(connection, self.path) < SCHEMA:
+                raise CannotOpen(f"the ledger {self.path} has no hash chain yet: start the gateway once")
+            connection.execute("BEGIN")
+            yield from _sqlite_chain.links(connection)
+        except sqlite3.Error as error:
+            raise CannotOpen(f"the ledger {self.path} cannot be read: {error}") from error
+        finally:
+            connection.close()
 
     def _read(
         self, columns: str, source: str, since: datetime | None, until: datetime | None, order: str

@@ -6,16 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+import postgres
 import pytest
 from bookkeeping import NOON, closing, entry, opening, record, reservation, settlement
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Dimension, Ledger
+from weighbridge.ledger.base import Dimension, Ledger, Spent
+from weighbridge.ledger.chain import audit
 from weighbridge.plugins import build, implementations
 
 SHELF = "weighbridge.ledger"
-# Stores that need a server are tested where one runs; each file on the shelf is named here.
-OPTIONS = {"sqlite": {"path": "ledger.db"}}
+# Each file on the shelf is named here, with the options of a ledger that nobody has used.
+OPTIONS = {"sqlite": lambda: {"path": "ledger.db"}, "postgres": lambda: {"schema": postgres.new_schema()}}
 
 
 def test_every_ledger_on_the_shelf_is_tested_here() -> None:
@@ -25,7 +27,9 @@ def test_every_ledger_on_the_shelf_is_tested_here() -> None:
 @pytest.fixture(params=sorted(OPTIONS))
 def closed(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.chdir(tmp_path)
-    return build(SHELF, request.param, OPTIONS[request.param], Ledger)
+    if request.param == "postgres":
+        monkeypatch.setenv(postgres.VARIABLE, postgres.running().url())
+    return build(SHELF, request.param, OPTIONS[request.param](), Ledger)
 
 
 @pytest.fixture
@@ -33,6 +37,8 @@ async def ledger(closed: Ledger) -> AsyncIterator[Ledger]:
     await closed.aopen()
     yield closed
     await closed.aclose()
+    if list(closed.entries()):
+        assert audit(closed.links()).findings == []
 
 
 async def test_a_request_comes_back_as_it_was_recorded(ledger: Ledger) -> None:
@@ -59,7 +65,9 @@ async def test_a_request_of_two_attempts_is_one_entry(ledger: Ledger) -> None:
     await ledger.reserve(opening(), reservation())
     await ledger.settle(settlement(status="unknown", end_reason="timeout", cost_nano_usd=None), None)
     await ledger.reserve(None, reservation(attempt_no=2, upstream="remote"))
-    await ledger.settle(settlement(attempt_no=2), closing(upstream="remote", attempts=2, reason="fallback"))
+    await ledger.settle(
+        settlement(attempt_no=2), closing(upstream="remote", attempts=2, reason="fallback", cost_nano_usd=None)
+    )
     assert [(e.upstream, e.attempts, e.reason) for e in ledger.entries()] == [("remote", 2, "fallback")]
 
 
@@ -132,6 +140,26 @@ async def test_heaps_add_up_to_the_entries(ledger: Ledger, by: Dimension | None)
     keys = ("name", "day", "location", "upstream", "is_stream", "status", "end_reason", "slot", "threshold")
     assert {tuple(h[k] for k in keys) for h in summed} == {tuple(h[k] for k in keys) for h in apart}
     assert list(ledger.heaps(by, until)) == []
+
+
+async def test_what_was_spent_holds_what_may_still_be_owed(ledger: Ledger) -> None:
+    await record(ledger, request_id="settled", cost_nano_usd=7)
+    await record(ledger, request_id="free", status="released", cost_nano_usd=0)
+    await record(ledger, request_id="lost", status="unknown", cost_nano_usd=None, input_tokens=None, output_tokens=None)
+    await record(ledger, request_id="early", created_at=NOON - timedelta(seconds=1))
+    await ledger.reserve(opening(request_id="open"), reservation(request_id="open"))
+    await ledger.settle(settlement(request_id="open", status="unknown", cost_nano_usd=None), None)
+    again = {"request_id": "open", "attempt_no": 2, "location": "remote", "reserved_nano_usd": 50}
+    await ledger.reserve(None, reservation(**again))
+    await record(ledger, request_id="other", caller="team-b", route=None, cost_nano_usd=3)
+    refusal = {"status": "released", "attempts": 0, "upstream": None, "model": None, "location": None}
+    await ledger.turned_away(opening(request_id="refused"), closing(request_id="refused", cost_nano_usd=0, **refusal))
+    found = sorted(ledger.spent(NOON), key=lambda one: (one.caller, one.location))
+    assert found == [
+        Spent("team-a", "auto", "local", 7 + 900_000 + 900_000, 4, 3 * (312 + 220)),
+        Spent("team-a", "auto", "remote", 50, 0, 0),
+        Spent("team-b", None, "local", 3, 1, 312 + 220),
+    ]
 
 
 async def test_a_prompt_is_kept_only_when_asked_for(ledger: Ledger) -> None:
