@@ -1,13 +1,13 @@
 """How often a promise of quality is broken, and what it saves: 1,000 resplits of every dataset.
 
-    python benchmarks/promise.py [--data DIR] [--quality 0.95] [--confidence 0.95] [--resplits 1000] [--cache DIR] [--json]
+    python benchmarks/promise.py [--data DIR] [--quality 0.95] [--confidence 0.95] [--resplits N] [--cache DIR] [--json]
 
 DIR holds `pairs.parquet`, as classifiers/training/dataset.py reads it. Every question gets a score from a head that was
-not fitted on it (five folds, by stem). Then, again and again, half of the questions are labels, from which the threshold
-is chosen, and the other half is the traffic on which the promise is looked at. A promise is broken where the answers of
+not fitted on it (five folds, by stem). Then, again and again, half of the questions are labels that set the threshold,
+and the other half is the traffic on which the promise is looked at. A promise is broken where the answers of
 that half are worth less than promised, relative to always-large on the same half. Beside it stand the threshold that is
-merely tuned on the labels, the best threshold in hindsight, and an oracle that knows every answer beforehand. All figures
-of savings are the share of requests that stay on the small model.
+merely tuned on the labels, the best threshold in hindsight, and an oracle that knows every answer beforehand. Savings
+are shares of requests that stay on the small model.
 
 Ends with 1 where a promise is broken in more than 1 - confidence of the resplits of some dataset.
 """
