@@ -1,8 +1,9 @@
 """Writes the tables of keys in docs/ from the classes that read config.toml; the words in the last column are people's.
 
 A table stands between `<!-- keys: module:Class -->` and `<!-- end -->`. Its keys, types and defaults come from the
-code. A key that a table above it has already (a base class's, say) is left out. Between `<!-- models: NAME -->` and its
-end stands a table of the catalogue. `--check` changes nothing and fails where a table is stale or a key has no words.
+code. A key that a table above it has already (a base class's, say) is left out. Between `<!-- models: NAME -->` and
+its end stands a table of the catalogue, and after `<!-- faults: all -->` that of the faults which tests play.
+`--check` changes nothing and fails where a table is stale or a key has no words.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import fault_tables
 import model_tables
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -23,6 +25,7 @@ from pydantic_core import PydanticUndefined
 
 DOCS = Path(__file__).parent
 TABLE = re.compile(r"(<!-- keys: (\S+):(\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+FAULTS = re.compile(r"(<!-- faults: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 MODELS = re.compile(r"(<!-- models: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 ROW = re.compile(r"^\| `([^`]+)` \|.*\| (.*?) *\|$", re.MULTILINE)
 HEAD = "| key | what it may be | default | what it means |\n| --- | --- | --- | --- |\n"
@@ -98,6 +101,7 @@ def renewed(text: str) -> str:
         return start + table(cls, above, dict(ROW.findall(old))) + end
 
     text = MODELS.sub(lambda found: found[1] + model_tables.table(found[2]) + found[4], text)
+    text = FAULTS.sub(lambda found: found[1] + fault_tables.table(found[2]) + found[4], text)
     return TABLE.sub(one, text)
 
 

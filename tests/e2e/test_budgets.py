@@ -54,6 +54,7 @@ def test_pressure_moves_the_threshold_before_anything_is_refused(start):
 
 
 def test_a_restart_gives_no_budget_twice(start):
+    """R4: the counters are lost with the process: they are rebuilt from the ledger before anything is admitted."""
     few = [{"name": "few", "requests": 3, "at_cap": "refuse"}]
     first = start(classifier=HARD, budgets=few)
     assert [post(first).status_code for _ in range(2)] == [200, 200]
@@ -72,6 +73,7 @@ def test_a_fenced_request_whose_budget_is_used_up_is_refused_and_does_not_leave(
 
 
 def test_money_cannot_be_budgeted_where_a_price_is_unknown(start, local, remote):
+    """C9: a price is missing while money is budgeted: the config is refused."""
     unpriced = {"use": "openai", "base_url": remote.url, "model": "no-such-model-1", "location": "remote"}
     config = {"local": {"use": "openai", "base_url": local.url, "model": "small-1", "location": "local"}}
     with pytest.raises(ConfigError, match="needs prices"):

@@ -70,12 +70,14 @@ def test_an_error_event_at_the_head_of_a_stream_falls_back(gateway, local, remot
 
 
 def test_an_upstream_that_nothing_listens_for_falls_back_within_a_moment(start, local, remote):
+    """U1: connection refused: the other upstream answers."""
     config = two_upstreams(f"http://127.0.0.1:{closed_port()}/v1", remote.url)
     answer = chat(start(upstreams=config["upstreams"]))
     assert answer.headers["x-weighbridge-upstream"] == "remote"
 
 
 def test_a_silent_upstream_is_left_at_the_first_token_limit(gateway, local, remote):
+    """U3: no first token in time: the other upstream answers, and the silent attempt is unknown."""
     local.then(hang())
     answer = chat(gateway, stream=True)
     assert answer.headers["x-weighbridge-upstream"] == "remote"
@@ -85,6 +87,7 @@ def test_a_silent_upstream_is_left_at_the_first_token_limit(gateway, local, remo
 
 
 def test_both_down_is_one_error_that_says_when_to_come_back(gateway, local, remote):
+    """A5: both sides down: one error, with the time to come back."""
     local.then(respond(500, {}))
     remote.then(reset(), reset())
     answer = chat(gateway)
@@ -152,6 +155,7 @@ def test_the_sdk_raises_on_a_cut_stream(gateway, local):
 
 
 def test_a_stream_that_stalls_is_ended_with_an_error(start, local, remote):
+    """U7: content stops: an error event, and the upstream is closed."""
     config = two_upstreams(local.url, remote.url)
     config["upstreams"]["local"]["limits"] = {"first_token_s": 300, "idle_s": 0.5}
     gateway = start(upstreams=config["upstreams"])
@@ -185,6 +189,7 @@ def test_every_form_of_a_proper_stream_arrives_whole(gateway, local, form):
 
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_the_upstream_stops_when_the_client_leaves_before_the_first_byte(gateway, local, is_stream):
+    """X1: the client leaves before the first byte: the upstream is closed within a second."""
     local.then(hang())
     leave_after(gateway, is_stream=is_stream, until=lambda: local.chats)
     assert local.chats[0].left.wait(1)
@@ -193,6 +198,7 @@ def test_the_upstream_stops_when_the_client_leaves_before_the_first_byte(gateway
 
 
 def test_the_upstream_stops_when_the_client_leaves_a_stream(gateway, local):
+    """X2: the client leaves a stream: the upstream is closed within a second."""
     local.then(stream(hold_after=5))
     with httpx.stream(
         "POST", f"{gateway.url}/chat/completions", json={"model": "auto", "messages": ASK, "stream": True}
@@ -231,6 +237,7 @@ PRIVATE = [{"role": "user", "content": "Write to jane.doe@example.com that I am 
 
 @pytest.mark.parametrize("model", ["auto", "auto:remote", "remote", "large-1", "router-x-0.0"])
 def test_a_fenced_request_never_reaches_the_remote(start, local: ScriptedUpstream, remote: ScriptedUpstream, model):
+    """P1: a private request while the local side fails: nothing reaches the remote one, whatever name was asked for."""
     gateway = start(rules=FENCE, classifier={"use": "constant", "score": 0.99})
     answers = []
     for behaviour in (completion(), respond(429, {}), reset(), respond(500, {})):
@@ -254,6 +261,7 @@ def test_a_failure_that_passes_is_survived_where_only_one_upstream_may_answer(st
 
 
 def test_an_upstream_that_keeps_failing_is_left_alone_and_its_callers_are_told_at_once(start, local, remote):
+    """A1: the local side is down: fenced requests get 503 at once, others the remote side."""
     gateway = start(rules=FENCE)
     local.always(respond(500, {}))
     for _ in range(3):
@@ -270,6 +278,7 @@ def test_an_upstream_that_keeps_failing_is_left_alone_and_its_callers_are_told_a
 
 
 def test_what_one_caller_gets_wrong_closes_the_door_for_nobody(gateway, local):
+    """U14: refusals of one caller's requests: the breaker stays closed for the others."""
     for status in (400, 404, 422, 429):
         local.then(*[respond(status, {"error": {"message": "no"}})] * 3)
     for _ in range(12):
@@ -339,6 +348,7 @@ def test_an_upstreams_own_failure_is_told_by_a_gateways_status(gateway, local, t
 
 @pytest.mark.parametrize("how", ["close", "reset", "clean"])
 def test_a_stream_that_breaks_is_had_from_the_other_upstream_where_it_is_read_whole_first(start, local, remote, how):
+    """U6: a cut stream with `recovery = "buffer"`: the other upstream answers whole."""
     route = {"small": "local", "large": "remote", "policy": {"use": "threshold"}, "recovery": "buffer"}
     gateway = start(routes={"auto": route})
     local.then(stream(cut_after=5, how=how))

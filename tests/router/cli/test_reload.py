@@ -20,6 +20,7 @@ async def ask(client: httpx.AsyncClient) -> httpx.Response:
 async def test_a_changed_file_counts_at_once_and_a_wrong_one_changes_nothing(
     config: ConfigFile, serve, weighbridge_process
 ) -> None:
+    """C2: a wrong config at reload: the old one stays, and the log says why."""
     gateway = await serve()
     async with httpx.AsyncClient(base_url=gateway.base_url) as client:
         assert (await ask(client)).headers["x-weighbridge-upstream"] == "small"
@@ -50,6 +51,7 @@ async def test_nobody_is_told_where_no_gateway_serves_the_file(config: ConfigFil
 async def test_no_request_fails_while_the_config_is_reloaded_again_and_again(
     workers: str, config: ConfigFile, serve
 ) -> None:
+    """C3: reloads under traffic, one in three of a wrong file: no request fails."""
     gateway = await serve("--workers", workers)
     good, bad = config.text, config.text.replace("[routes.auto]", "[routes.auto\n")
     answers: asyncio.Queue[int] = asyncio.Queue()
@@ -74,6 +76,7 @@ async def test_no_request_fails_while_the_config_is_reloaded_again_and_again(
 
 
 async def test_a_stream_goes_on_through_a_reload(config: ConfigFile, serve) -> None:
+    """C3: a reload during a stream: it ends as it began."""
     config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 50')
     gateway = await serve()
     async with httpx.AsyncClient(base_url=gateway.base_url, timeout=30) as client:
@@ -91,6 +94,7 @@ async def test_a_stream_goes_on_through_a_reload(config: ConfigFile, serve) -> N
 async def test_a_gateway_that_is_told_to_end_is_unready_first_and_lets_streams_finish(
     config: ConfigFile, serve
 ) -> None:
+    """X11: SIGTERM: unready at once, still listening, streams finish, exit 0."""
     config.change("drain_s = 3", "drain_s = 20\ndrain_delay_s = 5")
     config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 30')
     gateway = await serve()
@@ -113,6 +117,7 @@ async def test_a_gateway_that_is_told_to_end_is_unready_first_and_lets_streams_f
 async def test_what_does_not_finish_in_time_ends_with_an_error_that_says_so(
     config: ConfigFile, serve, tmp_path: Path
 ) -> None:
+    """X11: SIGTERM, and a stream that outlasts the grace: an error event `server_shutdown`."""
     config.change("drain_s = 3", "drain_s = 1\ndrain_delay_s = 0")
     config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 1')
     gateway = await serve()
