@@ -138,6 +138,23 @@ def report(
         report.run(config, since=since, until=until, by=by, form="json" if as_json else form, output=output)
 
 
+@app.command()
+def audit(
+    config: Config = DEFAULT,
+    anchor: Annotated[str | None, typer.Option(help="A head of the chain that was noted before.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that nothing in the ledger was changed.
+
+    And that no fenced request left. Who notes the head that it prints can have a later audit find a ledger that was cut
+    or made anew.
+    """
+    from weighbridge.cli import audit
+
+    with in_words():
+        done(audit.run(config, anchor=anchor, as_json=as_json))
+
+
 models_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 Task = Annotated[str | None, typer.Option(help="Only what is recommended for it.")]

@@ -11,7 +11,23 @@ from commanding import ConfigFile
 
 from weighbridge.cli.commands import app
 
-VERBS = ["init", "serve", "demo", "route", "report", "validate", "doctor", "fit", "eval", "calibrate", "version", "models", "keys"]
+VERBS = [
+    "init",
+    "serve",
+    "reload",
+    "demo",
+    "route",
+    "report",
+    "audit",
+    "validate",
+    "doctor",
+    "fit",
+    "eval",
+    "calibrate",
+    "version",
+    "models",
+    "keys",
+]
 
 
 async def test_the_help_lists_every_verb(weighbridge_process) -> None:
