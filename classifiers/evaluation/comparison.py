@@ -28,16 +28,16 @@ class Line:
 
     name: str
     rows: int
-    auroc: Interval | None
-    ece: Interval | None
-    apgr: Interval | None
-    cpt50: Interval | None
-    cpt80: Interval | None
-    cost_at_95: Interval | None
-    cost_at_98: Interval | None
     large_share: Interval
     quality: Interval
-    lift: Interval | None
+    ece: Interval | None = None
+    auroc: Interval | None = None
+    apgr: Interval | None = None
+    cpt50: Interval | None = None
+    cpt80: Interval | None = None
+    cost_at_95: Interval | None = None
+    cost_at_98: Interval | None = None
+    lift: Interval | None = None
 
     def as_fields(self) -> dict[str, object]:
         return asdict(self)
@@ -148,7 +148,7 @@ def _shuffled(labels: Labels, score: Floats, threshold: float, rounds: int) -> L
         rounds=rounds,
     )
     kept = {name: getattr(same, name) for name in ("auroc", "apgr", "cpt50", "cpt80", "cost_at_95", "cost_at_98")}
-    return Line(name=SHUFFLED, rows=len(labels), lift=None, **kept, **found)
+    return Line(name=SHUFFLED, rows=len(labels), **kept, **found)
 
 
 def _constant(name: str, labels: Labels, score: float, rounds: int) -> Line:
@@ -162,8 +162,7 @@ def _constant(name: str, labels: Labels, score: float, rounds: int) -> Line:
         groups=labels.groups,
         rounds=rounds,
     )
-    none = dict.fromkeys(("auroc", "apgr", "cpt50", "cpt80", "cost_at_95", "cost_at_98", "lift"))
-    return Line(name=name, rows=len(labels), **none, **found)
+    return Line(name=name, rows=len(labels), **found)
 
 
 def _domains(labels: Labels, score: Floats, threshold: float, rounds: int) -> list[Line]:

@@ -49,7 +49,7 @@ class Labels:
             return None if column is None else column[which]
 
         return Labels(
-            prompt=[self.prompt[i] for i in np.flatnonzero(which)],
+            prompt=[self.prompt[i] for i in np.flatnonzero(which).tolist()],
             small=self.small[which],
             large=self.large[which],
             stem=self.stem[which],

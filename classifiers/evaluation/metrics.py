@@ -68,7 +68,8 @@ def curve(
     def climb(start: Floats, end: Floats) -> Floats:
         """The mean of a column as its prompts change over one by one."""
         steps = (np.bincount(place, end - start) / sizes)[place][order]
-        return (start.sum() + np.concatenate([[0.0], np.cumsum(steps)])) / len(start)
+        along: Floats = (start.sum() + np.concatenate([[0.0], np.cumsum(steps)])) / len(start)
+        return along
 
     full = float(dear.mean())
     cost = climb(cheap, dear) / full if full > 0 else np.zeros(len(score) + 1)

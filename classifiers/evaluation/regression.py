@@ -41,22 +41,23 @@ class Change:
 
 def changes(labels: Labels, new: Scored, old: Scored, *, rounds: int = ROUNDS) -> list[Change]:
     """Ranking, honesty, the tier mix and what quality costs. What makes no sense on these labels is left out."""
-    has_costs = labels.small_cost is not None and labels.large_cost is not None
     columns = [new.score, old.score, labels.small, labels.large, labels.falls_short, labels.shortfall]
-    if has_costs:
-        columns += [labels.small_cost, labels.large_cost]  # type: ignore[list-item]  # just asked
+    if labels.small_cost is not None and labels.large_cost is not None:
+        columns += [labels.small_cost, labels.large_cost]
     found = []
     for name, (measure, is_better_high) in _MEASURES.items():
-        ends = [_of(measure, which, one.threshold) for which, one in ((0, new), (1, old))]
-        interval = metrics.bootstrap(
-            lambda *c, e=ends: e[0](*c) - e[1](*c), *columns, groups=labels.groups, rounds=rounds
-        )  # type: ignore[misc]
+        mine, theirs = _of(measure, 0, new.threshold), _of(measure, 1, old.threshold)
+        interval = metrics.bootstrap(_difference(mine, theirs), *columns, groups=labels.groups, rounds=rounds)
         if not np.isnan(interval.value):
-            found.append(Change(name, ends[0](*columns), ends[1](*columns), interval, is_better_high))
+            found.append(Change(name, mine(*columns), theirs(*columns), interval, is_better_high))
     return found
 
 
 _Measure = Callable[..., float]
+
+
+def _difference(one: _Measure, other: _Measure) -> _Measure:
+    return lambda *columns: one(*columns) - other(*columns)
 
 
 def _of(measure: _Measure, which: int, threshold: float) -> _Measure:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from weighbridge.classifiers import head as heads
@@ -108,7 +109,7 @@ def fit_own(  # noqa: PLR0913  # labels, a base, and how to go about it
 
 
 def _measured(  # noqa: PLR0913, PLR0917  # two parts of the rows, two heads
-    labels: Labels, inputs: Inputs, out: np.ndarray, head: heads.Head, unseen: Floats, base: heads.Head
+    labels: Labels, inputs: Inputs, out: NDArray[np.bool_], head: heads.Head, unseen: Floats, base: heads.Head
 ) -> tuple[Labels, dict[str, Floats]]:
     """The rows to measure on, and the score of each classifier there."""
     rows, seen = (labels[out], inputs[out]) if out.any() else (labels, inputs)

@@ -142,7 +142,7 @@ def _records(path: Path) -> Iterator[dict[str, str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file, strict=True):
-                row.pop(None, None)  # type: ignore[call-overload]  # what stands beyond the last column
+                row.pop(None, None)  # what stands beyond the last column
                 yield row
     except UnicodeDecodeError as error:
         raise BadFile(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None

@@ -65,10 +65,12 @@ def exact_match(answer: str, reference: str) -> float:
     if any(_plain(text) == wanted for text in tries):
         return 1.0
     if re.fullmatch(r"[a-j]", wanted):
-        return float(any((found := _LETTER.match(text.strip())) and found[1].lower() == wanted for text in tries))
+        letters = [_LETTER.match(text.strip()) for text in tries]
+        return float(any(letter and letter[1].lower() == wanted for letter in letters))
     number = _as_number(reference)
     if number is not None:
-        return float(any((found := _last_number(text)) is not None and abs(found - number) < 1e-9 for text in tries))
+        numbers = [_last_number(text) for text in tries]
+        return float(any(one is not None and abs(one - number) < 1e-9 for one in numbers))
     return 0.0
 
 
