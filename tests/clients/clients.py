@@ -52,6 +52,8 @@ _CHAT = frozenset({"Chat completions", "Tools", "Errors"})
 _OPENAI = _CHAT | {"Responses", "Text completions", "Embeddings", "Models", "Moderations, audio, pictures"}
 _ANTHROPIC = frozenset({"Messages"})
 
+_NUMBERS = {"big_integers": "JavaScript's numbers end at 2^53, so the client itself rounds them"}
+
 QUICK = (
     Client("openai-python", "openai_sdk.py", None, _OPENAI),
     Client("anthropic-python", "anthropic_sdk.py", None, _ANTHROPIC),
@@ -62,8 +64,8 @@ ALL = (
     Client("openai-python", "openai_sdk.py", "openai-1", _OPENAI),
     Client("openai-python", "openai_sdk.py", "openai-2", _OPENAI),
     Client("openai-python", "openai_sdk.py", "openai-3", _OPENAI),
-    Client("openai-node", "openai_node.mjs", "openai-node-previous", _OPENAI),
-    Client("openai-node", "openai_node.mjs", "openai-node", _OPENAI),
+    Client("openai-node", "openai_node.mjs", "openai-node-previous", _OPENAI, _NUMBERS),
+    Client("openai-node", "openai_node.mjs", "openai-node", _OPENAI, _NUMBERS),
     Client("anthropic-python", "anthropic_sdk.py", "anthropic-0", _ANTHROPIC),
     Client("anthropic-python", "anthropic_sdk.py", "anthropic-1", _ANTHROPIC),
     Client("anthropic-python", "anthropic_sdk.py", "anthropic-2", _ANTHROPIC),

@@ -88,7 +88,7 @@ ENVIRONMENTS = {
         Environment("litellm", ("litellm", "mcp")),  # it imports mcp wherever there are tools
         Environment("openai-agents", ("openai-agents",)),
         Environment("llm", ("llm",)),
-        Environment("openai-node", ("openai", "zod"), "node"),
+        Environment("openai-node", ("openai@7", "zod"), "node"),
         Environment("openai-node-previous", ("openai@6", "zod"), "node"),
         Environment("anthropic-node", ("@anthropic-ai/sdk",), "node"),
         Environment(

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from acting import Place, serve
@@ -11,6 +13,13 @@ from acting import Place, serve
 
 class Failed(Exception):
     """What the command said before it gave up."""
+
+
+def wrapper() -> Path:
+    """Its way without the script that npm would have run after the installation."""
+    installed = shutil.which("claude")
+    assert installed, "claude is not installed"
+    return Path(installed).resolve().parents[1] / "cli-wrapper.cjs"
 
 
 def agent(place: Place, prompt: str) -> dict[str, Any]:
@@ -25,7 +34,17 @@ def agent(place: Place, prompt: str) -> dict[str, Any]:
             "ANTHROPIC_AUTH_TOKEN": place.key,
             "CLAUDE_CODE_MAX_RETRIES": "0",
         }
-        command = ["claude", "--print", prompt, "--model", place.model, "--output-format", "stream-json", "--verbose"]
+        command = [
+            "node",
+            str(wrapper()),
+            "--print",
+            prompt,
+            "--model",
+            place.model,
+            "--output-format",
+            "stream-json",
+            "--verbose",
+        ]
         done = subprocess.run(
             [*command, "--dangerously-skip-permissions"],
             cwd=folder,

@@ -23,6 +23,9 @@ async function gathered(stream) {
   return chunks;
 }
 
+// It takes tools in chat's shape only, and writes them in the other.
+const asChat = ({ type, ...rest }) => ({ type, function: rest });
+
 async function loop(bound, prompt) {
   const messages = [new HumanMessage(prompt)];
   for (;;) {
@@ -77,6 +80,6 @@ await serve({
     return { vectors: await embeddings.embedDocuments(texts) };
   }),
   respond_loop: can("prompt functions", (place, { prompt, functions }) =>
-    loop(model(place, { useResponsesApi: true }).bindTools(functions), prompt),
+    loop(model(place, { useResponsesApi: true }).bindTools(functions.map(asChat)), prompt),
   ),
 });
