@@ -141,16 +141,18 @@ async def _send_failure(send: Send, request: Request, failure: Failure) -> None:
 def _trip_headers(trip: Trip) -> list[Header]:
     """What we add to every answer, as far as it is known (docs/api.md)."""
     plan = trip.plan
-    upstream = plan.reach[trip.attempt.upstream]
+    upstream = plan.reach[trip.upstream]
     request_id = trip.request.request_id.encode()
     headers = [
         (b"x-request-id", request_id),
         (b"x-litellm-call-id", request_id),
-        *_named(plan.target.route, trip.attempt.upstream, upstream.location, upstream.model),
+        *_named(plan.target.route, trip.upstream, upstream.location, upstream.model),
         header("x-weighbridge-reason", f"{trip.reason} {trip.why}".rstrip()),
         (b"x-weighbridge-attempts", b"%d" % len(trip.attempts)),
         (b"x-weighbridge-overhead-ms", b"%.2f" % (trip.overhead_s * 1000)),
     ]
+    if trip.cache:
+        headers.append((b"x-weighbridge-cache", trip.cache.encode()))
     if plan.assessment:
         headers.append((b"x-weighbridge-score", b"%.4f" % plan.assessment.score))
     if plan.decision.threshold is not None:

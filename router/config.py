@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError, create_model
 
 from weighbridge import overrides, plugins
 from weighbridge.budgets import Budget
+from weighbridge.cache import Caching
 from weighbridge.classifiers.base import Classifier
 from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import Ledger
@@ -55,6 +56,7 @@ class Config(Table):
     ledger: Ledger
     state: State
     budgets: tuple[Budget, ...]
+    cache: Caching | None
 
     @property
     def keys_path(self) -> Path | None:
@@ -165,6 +167,7 @@ class _Reader:
         ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")  # type: ignore[type-abstract]
         state = self.shelf(("state",), "weighbridge.state", State, default="memory")  # type: ignore[type-abstract]
         budgets = self.budgets(routes)
+        cache = self.make(("cache",), Caching, self.table(("cache",))) if "cache" in self.data else None
         self.check_whole(server, routes)
         sentences = misplaced + self.problems.sentences
         if sentences or not (server and ledger and classifier and state):
@@ -181,6 +184,7 @@ class _Reader:
             ledger=ledger,
             state=state,
             budgets=budgets,
+            cache=cache,
         )
 
     def upstreams(self) -> dict[str, Upstream]:
@@ -257,6 +261,7 @@ class _Reader:
 
     def check_tables(self) -> None:
         known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger", "state", "budgets"]
+        known.append("cache")
         for key in self.data:
             if key not in known:
                 self.problems.add((key,), self.data[key], "is not a known table" + nearest(key, known))

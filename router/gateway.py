@@ -2,16 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from weighbridge import interpreting, sessions
 from weighbridge.attempts import Attempts, Failure
-from weighbridge.errors import BadRequest, UpstreamError, WeighbridgeError
+from weighbridge.cache import Cache, Kept
+from weighbridge.errors import BadRequest, Unavailable, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Ledger
 from weighbridge.planning import Planner, explained
+from weighbridge.reusing import Reusing, again
 from weighbridge.schemas import Request
 from weighbridge.streaming import Bytes, Relay
 from weighbridge.telemetry import Metrics
@@ -44,12 +46,21 @@ class Opened:
 class Gateway:
     """Answers requests of every dialect."""
 
-    def __init__(self, planner: Planner, ledger: Ledger, prices: Prices, metrics: Metrics, attempts: Attempts) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of the story, each of them once
+        self,
+        planner: Planner,
+        ledger: Ledger,
+        prices: Prices,
+        metrics: Metrics,
+        attempts: Attempts,
+        cache: Cache | None = None,
+    ) -> None:
         self._planner = planner
         self._ledger = ledger
         self._prices = prices
         self._metrics = metrics
         self._attempts = attempts
+        self._reusing = Reusing(cache, metrics)
 
     async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
@@ -58,6 +69,8 @@ class Gateway:
     async def complete(self, request: Request) -> Answer:
         """A whole answer. Raises Failure; every way out of here is in the ledger."""
         trip = await self._begin(request)
+        if kept := self._reusing.look(trip):
+            return Answer(trip, b"".join(kept.parts), {}, await self._given_again(trip, kept))
         completion = await self._attempts.make(trip, lambda upstream: interpreting.complete(upstream, request))
         trip.answered()
         usage = completion.usage or Usage(
@@ -66,17 +79,22 @@ class Gateway:
         kept_id = request.dialect.kept_id(orjson.loads(completion.body)) if request.dialect.keeps_answers else None
         self._remember(trip, kept_id)
         closing = await self._attempts.close(trip, trip.succeeded(usage), 200)
+        self._reusing.keep(trip, [completion.body])
         return Answer(trip, completion.body, completion.headers, closing)
 
     async def stream(self, request: Request) -> Opened:
         """An answer in parts. Raises Failure before the first part; afterwards the parts themselves tell."""
         trip = await self._begin(request)
+        if kept := self._reusing.look(trip):
+            await self._given_again(trip, kept)
+            return Opened(trip, {}, Stream.content_type, again(kept))
         is_buffered = trip.plan.is_buffered
         stream, relay, first = await self._attempts.make(
             trip, lambda upstream: interpreting.stream(upstream, request, is_buffered=is_buffered)
         )
         trip.answered()
-        return Opened(trip, stream.headers, stream.content_type, self._parts(trip, stream, relay, first))
+        parts = self._reusing.keeping(trip, self._parts(trip, stream, relay, first))
+        return Opened(trip, stream.headers, stream.content_type, parts)
 
     async def forward(self, request: Request, sending: Forward) -> Opened:
         """An answer of which nothing but its bytes is known. Raises Failure before the first of them."""
@@ -95,7 +113,19 @@ class Gateway:
             raise Failure(error, None) from error
         return Trip(request, plan, self._prices, time.monotonic)
 
-    async def _parts(self, trip: Trip, stream: Stream, relay: Relay, first: bytes) -> AsyncIterator[bytes]:
+    async def _given_again(self, trip: Trip, kept: Kept) -> Closing:
+        """Account for an answer that cost nothing: a row of its own, without an attempt."""
+        self._remember(trip, None)
+        closing = trip.given_again(kept)
+        opening = trip.opening(store_prompt=self._ledger.store_prompts)._replace(reason_detail=trip.why)
+        try:
+            await self._ledger.turned_away(opening, closing)
+        except Unavailable as error:
+            raise Failure(error, None) from error
+        self._metrics.request_ended(trip.plan, closing)
+        return closing
+
+    async def _parts(self, trip: Trip, stream: Stream, relay: Relay, first: bytes) -> AsyncGenerator[bytes, None]:
         """Pass the chunks on, and account for them before the last bytes leave: a proper end acknowledges the row."""
         part = first
         try:
@@ -134,7 +164,7 @@ class Gateway:
         plan = trip.plan
         is_new = plan.target.pin is None and trip.reason != "session"
         if keys := sessions.keys(trip.request, plan.target.route, kept_id, is_new=is_new):
-            self._ledger.remember(keys, trip.attempt.upstream)
+            self._ledger.remember(keys, trip.upstream)
 
 
 def _end_reason(error: UpstreamError) -> EndReason:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from weighbridge.access import Access
 from weighbridge.attempts import Attempts
 from weighbridge.budgets import Budgets
+from weighbridge.cache import Cache
 from weighbridge.classifiers.base import Classifier
 from weighbridge.classifiers.batched import Batched
 from weighbridge.config import Config, ConfigError
@@ -59,7 +60,8 @@ class Parts:
         prices = price_list(config.upstreams)
         _require_prices(config, prices)
         attempts = Attempts(self.ledger, self.metrics, self.budgets, config.upstreams)
-        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts)
+        cache = Cache(config.cache) if config.cache else None
+        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, cache)
 
     async def aopen(self, before: "Parts | None" = None) -> None:
         """Open what was not open before."""

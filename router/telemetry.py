@@ -32,6 +32,7 @@ class Metrics:
         self._turned_away: dict[Labels, int] = {}
         self._failures: dict[Labels, int] = {}
         self._ledger_failures = 0
+        self._lookups: dict[Labels, int] = {}
         self._reloads: dict[Labels, int] = {}
 
     def request_ended(self, plan: Plan, closing: Closing) -> None:
@@ -59,6 +60,10 @@ class Metrics:
         labels = (_bounded(code),)
         self._turned_away[labels] = self._turned_away.get(labels, 0) + 1
 
+    def looked_up(self, verdict: str) -> None:
+        """hit, miss or bypass."""
+        self._lookups[(verdict,)] = self._lookups.get((verdict,), 0) + 1
+
     def ledger_failed(self) -> None:
         self._ledger_failures += 1
 
@@ -83,6 +88,7 @@ class Metrics:
         yield from self._money()
         yield from self._spread()
         yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
+        yield Family("weighbridge_cache_lookups", "counter", "What the cache had.", ("outcome",), self._lookups)
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
         yield Family("weighbridge_in_flight", "gauge", "Requests being answered.", (), {(): self.in_flight.count})
 
@@ -190,6 +196,8 @@ _CODES = {
     "invalid_api_key",
     "context_length_exceeded",
     "local_unavailable",
+    "budget_exceeded",
+    "state_unavailable",
     "ledger_unavailable",
     "rate_limit_exceeded",
     "upstream_unavailable",

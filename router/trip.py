@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from weighbridge.budgets import Hold
+from weighbridge.cache import Kept, Verdict
 from weighbridge.errors import CLIENT_GONE, Denied, OverBudget, Refused, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.planning import Plan
@@ -39,6 +40,9 @@ class Trip:
         self._ended: list[Settlement] = []
         self._waited_s = 0.0  # for upstreams, so not our overhead
         self.overhead_s = 0.0
+        self.cache: Verdict | None = None  # None where there is no cache
+        self.keep_as: str | None = None  # under which key the cache may keep the answer
+        self.kept: Kept | None = None  # the answer that is given again, without an attempt
         self.skipped: dict[str, str] = {}  # upstreams that were left out, and why: "circuit_open", or a budget's name
 
     @property
@@ -46,8 +50,13 @@ class Trip:
         return self.attempts[-1]
 
     @property
+    def upstream(self) -> str:
+        """Whose answer it is."""
+        return self.kept.upstream if self.kept else self.attempt.upstream
+
+    @property
     def was_fallback(self) -> bool:
-        return self.attempt.upstream != self.plan.decision.upstream
+        return self.upstream != self.plan.decision.upstream
 
     @property
     def reason(self) -> str:
@@ -58,6 +67,8 @@ class Trip:
     @property
     def why(self) -> str:
         """The words after the reason."""
+        if self.kept:
+            return f"cache {self.kept.upstream}"
         if self.was_fallback:
             first = self.plan.decision.upstream
             codes = (ended.error_code for ended in self._ended if ended.error_code)
@@ -68,6 +79,14 @@ class Trip:
     def total(self) -> Settlement:
         """The settlement that ended the request."""
         return self._ended[-1]
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the answer took; None where nobody knows."""
+        last = self.total
+        if last.input_tokens is None:
+            return None
+        return Usage(last.input_tokens, last.output_tokens or 0, last.cached_tokens or 0, last.usage_source)
 
     def opening(self, *, store_prompt: bool) -> Opening:
         plan, request = self.plan, self.request
@@ -174,6 +193,34 @@ class Trip:
             overhead_s=self.overhead_s,
         )
 
+    def given_again(self, kept: Kept) -> Closing:
+        """The request was answered from the cache: no upstream had work, and the baseline would have had."""
+        usage = kept.usage
+        self.overhead_s = self._now() - self.request.received_s
+        return Closing(
+            request_id=self.request.request_id,
+            status="settled",
+            end_reason="ok",
+            http_status=200,
+            error_code=None,
+            upstream=None,
+            model=None,
+            location=None,
+            reason=self.reason,
+            attempts=0,
+            input_tokens=usage.input_tokens if usage else None,
+            output_tokens=usage.output_tokens if usage else None,
+            cached_tokens=usage.cached_tokens if usage else None,
+            usage_source=usage.source if usage else "none",
+            cost_nano_usd=0,
+            baseline_upstream=self.plan.baseline,
+            baseline_cost_nano_usd=self._cost_on_baseline(usage) if usage else None,
+            price_version=None,
+            ttft_s=None,
+            latency_s=self.overhead_s,
+            overhead_s=self.overhead_s,
+        )
+
     def unanswered(self, error: WeighbridgeError) -> Closing:
         """The request ended before any attempt."""
         closing = turned_away(self.request, error)[1]
@@ -181,14 +228,15 @@ class Trip:
 
     def _baseline_cost(self, last: Settlement) -> int | None:
         """What the same tokens would have cost on the baseline. Without an answer there is nothing to compare."""
-        if last.input_tokens is None:
-            return None
-        if self.attempt.upstream == self.plan.baseline:
+        if self.attempt.upstream == self.plan.baseline and last.input_tokens is not None:
             return last.cost_nano_usd
+        return self._cost_on_baseline(self.usage) if self.usage else None
+
+    def _cost_on_baseline(self, usage: Usage) -> int | None:
         price = self._prices[self.plan.baseline]
         if price and price.usd_per_second:
             return None  # priced by the second, and nobody knows how many it would have taken
-        return cost_of(Usage(last.input_tokens, last.output_tokens or 0, last.cached_tokens or 0), price)
+        return cost_of(usage, price)
 
     def _settle(self, status: Status, end_reason: EndReason, code: str | None, usage: Usage | None) -> Settlement:
         attempt = self.attempt

@@ -18,7 +18,7 @@ FOLDERS = {"router": "weighbridge", "policies": "weighbridge.policies", "classif
 FLOORS = (
     {"__main__", "cli", "demo", "app", "snapshot", "parts", "pages", "forwarding"},
     {"api", "asgi", "access", "connections", "cors"},
-    {"gateway", "attempts", "interpreting", "planning", "sessions", "trip", "schemas", "telemetry"},
+    {"gateway", "attempts", "interpreting", "planning", "reusing", "sessions", "trip", "schemas", "telemetry"},
 )
 STORY = ("gateway", "attempts", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")  # the way of one request
 SHELVES = {
