@@ -1,4 +1,4 @@
-"""What SIGKILL costs: a gateway is killed again and again under eight callers, and the ledger held against their answers.
+"""What SIGKILL costs: a gateway is killed again and again under load, and its ledger held against the answers.
 
     python benchmarks/kills.py [--kills 200] [--minutes 8] [--seed 1] [--postgres URL] [--json]
 
