@@ -1,4 +1,8 @@
-"""Rules: the first one that matches decides, before the classifier is asked."""
+"""Rules: the first one that matches and decides does so before the classifier is asked.
+
+A rule that only says what is done before a remote upstream decides nothing, so it ends nothing: all of those that match
+apply, wherever they stand.
+"""
 
 from typing import Annotated, Literal
 
@@ -8,15 +12,18 @@ from weighbridge.policies.conditions import Condition, Need, Task
 from weighbridge.policies.facts import Facts
 from weighbridge.policies.when import leaves_of, parse
 
+Step = Literal["redact"]
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class Then(BaseModel):
-    """What a rule does, exactly one thing.
+    """What a rule does: exactly one thing, or `preprocess` with or without an upstream.
 
     fence: only upstreams of that location may be reached, by any later step; the policy then chooses among them.
     upstream: that one answers.
     deny: nobody answers; the client reads this message.
+    preprocess: the steps that are done before a remote upstream sees the request. Local ones get it as it came.
+    on_doubt: what becomes of a request for which a step cannot vouch: it stays local, or is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,12 +31,25 @@ class Then(BaseModel):
     fence: Literal["local"] | None = None
     upstream: Name | None = None
     deny: Name | None = None
+    preprocess: tuple[Step, ...] = ()
+    on_doubt: Literal["local", "refuse"] = "local"
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> "Then":
-        if sum(action is not None for action in (self.fence, self.upstream, self.deny)) != 1:
-            raise ValueError('write exactly one of fence = "local", upstream = "NAME" and deny = "message"')
+        if self.preprocess:
+            if self.fence is not None or self.deny is not None:
+                raise ValueError("preprocess is for what goes to a remote upstream: take fence and deny away")
+        elif sum(action is not None for action in (self.fence, self.upstream, self.deny)) != 1:
+            what = 'fence = "local", upstream = "NAME" and deny = "message"'
+            raise ValueError(f'write exactly one of {what}, or preprocess = ["redact"]')
+        elif self.on_doubt != "local":
+            raise ValueError("on_doubt says what becomes of a step: it belongs to preprocess")
         return self
+
+    @property
+    def decides(self) -> bool:
+        """It says where the request goes, so the rules below it are not asked for that."""
+        return not self.preprocess or self.upstream is not None
 
 
 class Rule(BaseModel):
@@ -50,8 +70,9 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _fences_look_everywhere(self) -> "Rule":
-        if self.then.fence and self.over == "ask":
-            raise ValueError('a fence reads the whole request: take over = "ask" away')
+        if (self.then.fence or "redact" in self.then.preprocess) and self.over == "ask":
+            what = "a fence" if self.then.fence else "a rule that redacts"
+            raise ValueError(f'{what} reads the whole request: take over = "ask" away')
         return self
 
     @field_validator("when")

@@ -71,7 +71,10 @@ class Gateway:
         trip = await self._begin(request)
         if kept := self._reusing.look(trip):
             return Answer(trip, b"".join(kept.parts), {}, await self._given_again(trip, kept))
-        completion = await self._attempts.make(trip, lambda upstream: interpreting.complete(upstream, request))
+        prepared = trip.plan.prepared
+        completion = await self._attempts.make(
+            trip, lambda upstream: interpreting.complete(upstream, request, prepared)
+        )
         trip.answered()
         usage = completion.usage or Usage(
             request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
@@ -88,9 +91,9 @@ class Gateway:
         if kept := self._reusing.look(trip):
             await self._given_again(trip, kept)
             return Opened(trip, {}, Stream.content_type, again(kept))
-        is_buffered = trip.plan.is_buffered
+        prepared, is_buffered = trip.plan.prepared, trip.plan.is_buffered
         stream, relay, first = await self._attempts.make(
-            trip, lambda upstream: interpreting.stream(upstream, request, is_buffered=is_buffered)
+            trip, lambda upstream: interpreting.stream(upstream, request, prepared, is_buffered=is_buffered)
         )
         trip.answered()
         parts = self._reusing.keeping(trip, self._parts(trip, stream, relay, first))

@@ -7,14 +7,18 @@ import orjson
 
 from weighbridge.dialects.base import Translation, translated
 from weighbridge.errors import BadRequest, Failed, Incapable, NotServed
+from weighbridge.preprocess.base import Prepared
 from weighbridge.schemas import Request
 from weighbridge.streaming import DONE, Relay, reported
 from weighbridge.upstreams.base import Completion, Stream, Upstream
 from weighbridge.wire import Body
 
 
-async def complete(upstream: Upstream, request: Request) -> Completion:
-    """The whole answer, in the request's dialect. Raises UpstreamError."""
+async def complete(upstream: Upstream, request: Request, prepared: Prepared | None = None) -> Completion:
+    """The whole answer, in the request's dialect. Raises UpstreamError. prepared: what a remote upstream is sent."""
+    if prepared and upstream.location == "remote":
+        completion = await complete(upstream, replace(request, body=prepared.body))
+        return replace(completion, body=prepared.undo.whole(completion.body)) if prepared.undo else completion
     if upstream.serves(request.dialect.path):
         try:
             return await upstream.complete(request.body, request.dialect)
@@ -26,13 +30,15 @@ async def complete(upstream: Upstream, request: Request) -> Completion:
     return replace(completion, body=json.dumps(answer, ensure_ascii=False).encode())
 
 
-async def stream(upstream: Upstream, request: Request, *, is_buffered: bool) -> tuple[Stream, Relay, bytes]:
+async def stream(
+    upstream: Upstream, request: Request, prepared: Prepared | None = None, *, is_buffered: bool
+) -> tuple[Stream, Relay, bytes]:
     """An open stream, what follows it, and its first bytes for the client. Raises UpstreamError.
 
     What comes first is looked at: an upstream may say 200 and then report an error. is_buffered: all of it is, so that
     an answer that breaks can still be had from another upstream.
     """
-    opened = await _opened(upstream, request)
+    opened = await _opened(upstream, request, prepared)
     relay = request.dialect.relay(request.body.fields)
     try:
         parts: list[bytes] = []
@@ -48,7 +54,10 @@ async def stream(upstream: Upstream, request: Request, *, is_buffered: bool) -> 
     return opened, relay, b"".join(parts)
 
 
-async def _opened(upstream: Upstream, request: Request) -> Stream:
+async def _opened(upstream: Upstream, request: Request, prepared: Prepared | None = None) -> Stream:
+    if prepared and upstream.location == "remote":
+        opened = await _opened(upstream, replace(request, body=prepared.body))
+        return prepared.undo.stream(opened) if prepared.undo else opened
     if upstream.serves(request.dialect.path):
         try:
             return await upstream.stream(request.body, request.dialect)

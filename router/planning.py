@@ -17,6 +17,8 @@ from weighbridge.errors import BadRequest, Denied, ModelNotFound, NotFound, Refu
 from weighbridge.policies.base import Decision, Situation
 from weighbridge.policies.facts import Facts
 from weighbridge.policies.rules import Rule
+from weighbridge.preprocess.base import Doubt, Prepared
+from weighbridge.preprocess.preparing import prepared
 from weighbridge.schemas import Request
 from weighbridge.tables import Route
 from weighbridge.upstreams.base import Upstream
@@ -57,6 +59,7 @@ class Plan:
     baseline: str
     is_buffered: bool = False  # a stream is read whole before its first byte leaves, so that another can take over
     classifier: str | None = None  # the version of the one that scored it
+    prepared: Prepared | None = None  # what a remote upstream is sent, where a rule asks for it
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -97,10 +100,12 @@ class Planner:
         target = self._target(request)
         route = self._routes[target.route]
         asked = _Asked(request, self._assess)
-        rule = await self._rule(request, asked)
+        rule, preparing = await self._rules_for(request, asked)
         if rule and rule.then.deny is not None:
             raise Denied(rule.then.deny)
         fence = "local" if target.is_local_only or (rule and rule.then.fence) else None
+        ready, doubt = await _prepared(request, preparing) if preparing and not fence else (None, None)
+        fence = "local" if doubt else fence
         reach = self._local if fence else self._upstreams
         if not reach:
             message = "The request must stay on a local upstream, and none is configured."
@@ -112,16 +117,20 @@ class Planner:
             assessment = await asked.assessment() if route.policy.needs_score else None
             pressure = await self._pressure(request.caller, target.route) if self._pressure else 0.0
             decision = route.policy.decide(self._situation(route, target, assessment, pressure))
+        if doubt and decision.reason == "fence":
+            decision = replace(decision, detail=f"{preparing[0].name}: {doubt}")
+        name = rule.name if rule else preparing[0].name if preparing else None
         return Plan(
             target=target,
             decision=_fitting(decision, reach, request),
             reach=reach,
             assessment=asked.found,
-            rule=rule.name if rule else None,
+            rule=name,
             fence=fence,
             baseline=route.baseline,
             is_buffered=route.recovery == "buffer",
             classifier=self._version if asked.found else None,
+            prepared=ready,
         )
 
     def target(self, model: str) -> Target:
@@ -171,19 +180,30 @@ class Planner:
             return Decision(name, others, "session", "a tool loop goes on there") if name in reach else None
         return None
 
-    async def _rule(self, request: Request, asked: "_Asked") -> Rule | None:
-        """The first rule that matches. The classifier is asked when the first rule that needs its word has its turn."""
+    async def _rules_for(self, request: Request, asked: "_Asked") -> tuple[Rule | None, list[Rule]]:
+        """The first rule that matches and decides, and all that match and say what is done before a remote upstream.
+
+        The classifier is asked when the first rule that needs its word has its turn.
+        """
+        decider: Rule | None = None
+        preparing: list[Rule] = []
         if not self._rules:
-            return None
+            return decider, preparing
         facts = _facts(request, whole_text(request.body.fields) if self._rules_need_text else "")
         for rule in self._rules:
+            if decider and rule.then.decides:
+                continue
             if rule.needs_score or rule.needs_task:
                 facts = facts.with_assessment(await asked.assessment())
             # A long text may take the detectors a while; everybody else must not wait for that.
             is_long = len(facts.text) > _LONG_TEXT and rule.needs_text
-            if await asyncio.to_thread(rule.matches, facts) if is_long else rule.matches(facts):
-                return rule
-        return None
+            if not (await asyncio.to_thread(rule.matches, facts) if is_long else rule.matches(facts)):
+                continue
+            if rule.then.preprocess:
+                preparing.append(rule)
+            if rule.then.decides:
+                decider = rule
+        return decider, preparing
 
     def _situation(self, route: Route, target: Target, assessment: Assessment | None, pressure: float) -> Situation:
         asked = target.threshold
@@ -196,6 +216,20 @@ class Planner:
             forced=asked is not None,
             pressure=pressure,
         )
+
+
+async def _prepared(request: Request, rules: Sequence[Rule]) -> tuple[Prepared | None, Doubt | None]:
+    """What a remote upstream is sent, or why it must not be sent anything. Raises Denied where a rule says so."""
+    steps = {step for rule in rules for step in rule.then.preprocess}
+    try:
+        if request.text_length > _LONG_TEXT:
+            return await asyncio.to_thread(prepared, steps, request.body, request.dialect), None
+        return prepared(steps, request.body, request.dialect), None
+    except Doubt as doubt:
+        if any(rule.then.on_doubt == "refuse" for rule in rules):
+            message = f"The request must not leave without {' and '.join(sorted(steps))}, and {doubt}."
+            raise Denied(message, code="preprocess_doubt") from None
+        return None, doubt
 
 
 class _Asked:
@@ -232,9 +266,9 @@ def _without_score(
     route: Route, target: Target, rule: Rule | None, fence: str | None, reach: Mapping[str, Upstream]
 ) -> Decision | None:
     """The decision where the client, a rule or the fence leaves no choice."""
-    if rule and rule.then.upstream is not None:
+    if rule and rule.then.upstream in reach:
         others = (name for name in (route.small, route.large) if name in reach and name != rule.then.upstream)
-        return Decision(rule.then.upstream, tuple(dict.fromkeys(others)), "rule", rule.name)
+        return Decision(str(rule.then.upstream), tuple(dict.fromkeys(others)), "rule", rule.name)
     if target.pin in reach:
         return Decision(str(target.pin), (), "pinned", f"asked for {target.pin}")
     if fence is None and route.small != route.large:
@@ -278,6 +312,7 @@ def explained(plan: Plan, request: Request) -> dict[str, object]:
             "fallbacks": list(decision.fallbacks),
             "task": assessment.task if assessment else None,
             "task_probability": assessment.task_probability if assessment else None,
+            "preprocess": dict(plan.prepared.counts) if plan.prepared else None,
             "scored_characters": len(request.ask),
             "estimated_tokens": request.estimated_input_tokens,
         },

@@ -43,6 +43,11 @@ def test_a_fence_always_reads_the_whole_request():
         {"deny": " "},
         {"denny": "no"},
         {"fence": None},
+        {"preprocess": []},
+        {"preprocess": ["redcat"]},
+        {"preprocess": ["redact"], "fence": "local"},
+        {"preprocess": ["redact"], "deny": "no"},
+        {"upstream": "remote", "on_doubt": "refuse"},
     ],
 )
 def test_a_rule_does_exactly_one_thing(then):
@@ -57,6 +62,18 @@ def test_a_rule_does_exactly_one_thing(then):
 def test_nonsense_is_refused_when_it_is_loaded(change):
     with pytest.raises(ValidationError):
         Rule.model_validate({"name": "x", "when": {"has_tools": True}, "then": {"deny": "no"}, **change})
+
+
+def test_a_rule_that_only_prepares_decides_nothing():
+    then = {"preprocess": ["redact"]}
+    assert not Rule(name="x", when={"has_tools": True}, then=then).then.decides
+    assert Rule(name="x", when={"has_tools": True}, then={**then, "upstream": "remote"}).then.decides
+    assert FENCE.then.decides
+
+
+def test_a_rule_that_redacts_reads_the_whole_request():
+    with pytest.raises(ValidationError, match="redacts reads the whole request"):
+        Rule(name="x", when={"pii": ["email"]}, then={"preprocess": ["redact"]}, over="ask")
 
 
 @pytest.mark.parametrize("rule", [FENCE, TOOLS, HARD], ids=lambda rule: rule.name)
