@@ -106,7 +106,7 @@ def found_in(labels: Path | None, config: Config | None) -> Found:
     if labels is not None:
         return from_file(labels)
     assert config is not None  # noqa: S101  # it is loaded where no file is named
-    return from_ledger(config.ledger)
+    return from_ledger(config.ledger, {name: (route.small, route.large) for name, route in config.routes.items()})
 
 
 def scores_of(classifier: Classifier, prompts: Sequence[str]) -> tuple[Floats, Floats]:

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -15,6 +14,8 @@ from weighbridge.learning import files
 from weighbridge.learning.files import LARGE, MESSAGES, PROMPT, SMALL, BadFile, Placed
 from weighbridge.learning.judging import exact_match
 from weighbridge.ledger.base import Entry, Ledger
+
+Pairs = Mapping[str, tuple[str, str]]  # the small and the large upstream of each route
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +64,16 @@ def from_file(path: Path, most: int = files.MOST_ROWS) -> Found:
     return _found(labels, notes)
 
 
-def from_ledger(ledger: Ledger, since: datetime | None = None, most: int = files.MOST_ROWS) -> Found:
+def from_ledger(ledger: Ledger, pairs: Pairs, most: int = files.MOST_ROWS) -> Found:
     """What users said of answers. Raises BadFile where nothing can be learnt of it, and says what is missing."""
-    rated = [entry for entry in ledger.entries(since) if entry.feedback is not None and entry.route is not None]
+    rated = [entry for entry in ledger.entries() if entry.feedback is not None and _side(entry, pairs) is not None]
     with_prompt = [entry for entry in rated if entry.prompt]
     if not with_prompt:
         raise BadFile(_what_is_missing(len(rated), ledger.store_prompts))
-    large = [e.feedback for e in rated if e.upstream == e.baseline_upstream and e.feedback is not None]
+    large = [e.feedback for e in rated if _side(e, pairs) == "large" and e.feedback is not None]
     assumed = sum(large) / len(large) if large else 1.0
-    labels = list(_of_entries(with_prompt[-most:], assumed))
+    small = [entry for entry in with_prompt if _side(entry, pairs) == "small"]
+    labels = list(_of_entries(small[-most:], assumed))
     notes = [
         f"{len(labels):,} answers of the small model have feedback and a stored prompt. The large model was not asked"
         f" the same: its answers are taken to be worth {assumed:.2f}, "
@@ -137,9 +139,22 @@ def _cost(placed: Placed, name: str) -> float | None:
 
 def _of_entries(entries: Sequence[Entry], large: float) -> Iterator[Label]:
     for entry in entries:
-        text = extract(_messages(entry.prompt or ""))
-        if entry.upstream != entry.baseline_upstream and entry.feedback is not None and text.strip():
+        text = ask_of(entry.prompt or "")
+        if entry.feedback is not None and text.strip():
             yield Label(text, entry.feedback, large, entry.task or "", "feedback")
+
+
+def ask_of(stored: str) -> str:
+    """What is scored of a request that the ledger kept."""
+    return extract(_messages(stored))
+
+
+def _side(entry: Entry, pairs: Pairs) -> Literal["small", "large"] | None:
+    """Which of its route's two models answered; None where neither did."""
+    small, large = pairs.get((entry.route or "").lower(), (None, None))
+    if entry.upstream is None or small == large:
+        return None
+    return "small" if entry.upstream == small else "large" if entry.upstream == large else None
 
 
 def _messages(stored: str) -> Any:

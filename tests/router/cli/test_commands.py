@@ -50,7 +50,9 @@ def test_every_verb_and_option_has_a_help_text() -> None:
         assert command.callback.__doc__, command.callback
 
 
-@pytest.mark.parametrize("verb", ["init", "route", "report", "models", "validate", "doctor", "version"])
+@pytest.mark.parametrize(
+    "verb", ["init", "route", "report", "models", "validate", "doctor", "fit", "eval", "calibrate", "version"]
+)
 async def test_every_reading_verb_takes_json(verb: str, weighbridge) -> None:
     assert "--json" in (await weighbridge(verb, "--help")).out
 

@@ -99,7 +99,7 @@ async def test_feedback_in_the_ledger_is_learnt_from(config: ConfigFile, weighbr
     await ledger.aopen()
     for i, (text, is_hard) in enumerate(prompts()):
         body = json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]})
-        await record(ledger, request_id=str(i), prompt=body)
+        await record(ledger, request_id=str(i), prompt=body, upstream="small")
         await ledger.feedback(str(i), 0.0 if is_hard else 1.0, None)
     await ledger.aclose()
     ended = await weighbridge("fit", "--from-ledger", "--output", "own")
@@ -110,7 +110,7 @@ async def test_feedback_in_the_ledger_is_learnt_from(config: ConfigFile, weighbr
 async def test_feedback_without_prompts_says_what_is_missing(config: ConfigFile, weighbridge) -> None:
     ledger = SQLite(path=str(config.beside("ledger.db")))
     await ledger.aopen()
-    await record(ledger)
+    await record(ledger, upstream="small")
     await ledger.feedback("request-1", 1.0, None)
     await ledger.aclose()
     ended = await weighbridge("fit", "--from-ledger")

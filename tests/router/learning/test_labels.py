@@ -77,6 +77,9 @@ def body(text: str) -> str:
     return json.dumps({"model": "auto", "messages": [{"role": "user", "content": text}]})
 
 
+PAIRS = {"auto": ("local", "remote")}
+
+
 def test_feedback_on_the_small_model_is_a_label() -> None:
     ledger = Written(
         given=(
@@ -84,9 +87,10 @@ def test_feedback_on_the_small_model_is_a_label() -> None:
             entry(request_id="2", feedback=None, prompt=body("unrated")),
             remote(request_id="3", feedback=0.9, prompt=body("large")),
             remote(request_id="4", feedback=0.7, prompt=None),
+            entry(request_id="5", feedback=0.1, prompt=body("a third model"), upstream="third"),
         )
     )
-    found = from_ledger(ledger)
+    found = from_ledger(ledger, PAIRS)
     assert list(found.labels.prompt) == ["hard"]
     assert found.labels.small.tolist() == [0.2]
     assert found.labels.large.tolist() == pytest.approx([0.8])
@@ -96,8 +100,8 @@ def test_feedback_on_the_small_model_is_a_label() -> None:
 
 def test_what_the_ledger_lacks_is_told() -> None:
     with pytest.raises(BadFile, match="no feedback: POST /v1/feedback"):
-        from_ledger(Written(given=(entry(prompt=body("x")),)))
+        from_ledger(Written(given=(entry(prompt=body("x")),)), PAIRS)
     with pytest.raises(BadFile, match=r"1 answers have feedback, but .* set `store_prompts = true`"):
-        from_ledger(Written(given=(entry(feedback=1.0),)))
+        from_ledger(Written(given=(entry(feedback=1.0),)), PAIRS)
     with pytest.raises(BadFile, match="of the large model only"):
-        from_ledger(Written(given=(remote(feedback=1.0, prompt=body("x")),)))
+        from_ledger(Written(given=(remote(feedback=1.0, prompt=body("x")),)), PAIRS)
