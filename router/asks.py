@@ -163,7 +163,8 @@ def _texts_of(content: object) -> Iterator[str]:
         for part in content:
             if isinstance(part, str):
                 yield part
-            elif isinstance(part, Mapping) and part.get("type") in {"text", "input_text"}:
+            # A tuple and no set: what stands there may be anything, and need not be hashable.
+            elif isinstance(part, Mapping) and part.get("type") in ("text", "input_text"):
                 text = part.get("text")
                 if isinstance(text, str):
                     yield text

@@ -474,3 +474,8 @@ def test_a_picture_in_anthropics_way_is_no_text():
     text = whole_text({"content": [{"type": "image", "source": source}, {"type": "text", "text": "What is this?"}]})
     assert "AAAA" not in text
     assert "What is this?" in text
+
+
+@pytest.mark.parametrize("kind", [[], {}, None, 7, ["text"]])
+def test_a_part_of_no_kind_at_all_is_passed_over(kind):
+    assert extract([user([{"type": kind, "text": "noise"}, text(ASK)])]) == ASK
