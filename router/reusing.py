@@ -64,5 +64,6 @@ def _found(cache: Cache, request: Request, plan: Plan) -> Lookup:
 
 def _asker(request: Request, plan: Plan) -> tuple[str, ...]:
     """Who asks, and everything about the way of the request that its body does not say."""
-    way = (plan.target.route, plan.decision.upstream, plan.fence or "", plan.rule or "")
+    prepared = str(sorted(plan.prepared.counts.items())) if plan.prepared else ""
+    way = (plan.target.route, plan.decision.upstream, plan.fence or "", plan.rule or "", prepared)
     return (request.caller, request.dialect.path, *way)

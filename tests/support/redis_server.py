@@ -95,9 +95,13 @@ class RedisServer:
         assert self._process
         self._process.send_signal(number)
 
-    def run(self, *command: Any) -> Any:
-        with self.client as client:
+    def run(self, *command: Any, password: str | None = None) -> Any:
+        with redis.Redis(port=self.port, password=password, decode_responses=True, socket_timeout=10) as client:
             return client.execute_command(*command)
+
+    def remove_folder(self) -> None:
+        """So that it cannot save."""
+        shutil.rmtree(self._folder)
 
 
 @cache
