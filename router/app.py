@@ -108,6 +108,7 @@ class Application:
         # What start-up made lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 100)  # what a request makes dies with it; looking for circles rarely is enough
         await send({"type": "lifespan.startup.complete"})
         await receive()
         # Those whose time to end was over were cancelled: each still says so to its client, and closes its books.

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from weighbridge import __version__
 from weighbridge.api import read_request, refused
 from weighbridge.asgi import read_body
 from weighbridge.dialects.chat import CHAT
@@ -17,6 +18,13 @@ from weighbridge.parts import Parts
 from weighbridge.reports.render import render
 from weighbridge.reports.report import report
 from weighbridge.wire import parse
+
+
+def made(parts: Parts) -> FastAPI:
+    """The application of all pages."""
+    app = FastAPI(title="Weighbridge", version=__version__, redirect_slashes=False)
+    add_pages(app, parts)
+    return app
 
 
 def add_pages(app: FastAPI, parts: Parts) -> None:
@@ -79,22 +87,6 @@ def _api(parts: Parts) -> APIRouter:
 
 def _operations(parts: Parts) -> APIRouter:
     router = APIRouter()
-
-    @router.get("/health/live")
-    @router.get("/health/liveliness", include_in_schema=False)
-    @router.get("/healthz", include_in_schema=False)
-    async def live() -> dict[str, str]:
-        """The process is up."""
-        return {"status": "ok"}
-
-    @router.get("/health/ready")
-    @router.get("/health/readiness", include_in_schema=False)
-    @router.get("/readyz", include_in_schema=False)
-    @router.get("/health", include_in_schema=False)
-    async def ready() -> JSONResponse:
-        """At least one upstream is usable, and the ledger writable."""
-        state = await parts.readiness()
-        return JSONResponse(state, 200 if state["status"] == "ready" else 503)
 
     @router.get("/metrics")
     async def metrics() -> Response:

@@ -2,15 +2,12 @@
 
 import asyncio
 
-from fastapi import FastAPI
-
-from weighbridge import __version__
 from weighbridge.api import DIALECTS, ModelEndpoint
 from weighbridge.asgi import ASGIApp, Receive, Scope, Send, headers_of
 from weighbridge.cors import Cors, is_preflight
 from weighbridge.errors import MethodNotAllowed
 from weighbridge.forwarding import ForwardEndpoint, KeptResponses
-from weighbridge.pages import add_pages
+from weighbridge.health import answer_probe, is_probe
 from weighbridge.parts import Parts
 
 
@@ -22,7 +19,8 @@ class Snapshot:
         self._models = {d.path: ModelEndpoint(d, parts.gateway, parts.max_body_bytes) for d in DIALECTS}
         self._kept_responses = KeptResponses(parts)
         self._forwards = ForwardEndpoint(parts)
-        self._pages = _pages(parts)
+        self._pages: ASGIApp | None = None
+        self._loading = asyncio.Lock()
         origins = parts.config.server.cors_origins
         self.cors = Cors(frozenset(origins)) if origins else None
         self._running: set[asyncio.Task[None]] = set()
@@ -42,10 +40,13 @@ class Snapshot:
                 raise MethodNotAllowed(scope["method"], path)
             with self.parts.metrics.in_flight.track_inprogress():
                 await self._run(endpoint, scope, receive, send)
+        elif is_probe(path, scope["method"]):
+            await answer_probe(path, self.parts, send)
         else:
+            pages = self._pages or await self._loaded()
             # HEAD is GET without the body, and the server itself leaves that out.
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            await self._pages({**scope, "method": method}, receive, send)
+            await pages({**scope, "method": method}, receive, send)
 
     async def _run(self, endpoint: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -57,6 +58,13 @@ class Snapshot:
             self._running.discard(task)
             if not self._running:
                 self._is_idle.set()
+
+    async def _loaded(self) -> ASGIApp:
+        """The pages. Their framework takes half a second to load, and many a gateway is never asked for one."""
+        async with self._loading:
+            if self._pages is None:
+                self._pages = await asyncio.to_thread(_pages, self.parts)
+        return self._pages
 
     async def ended(self) -> None:
         """Return when every request that came here has its answer."""
@@ -78,7 +86,7 @@ class Snapshot:
         return self._forwards if ForwardEndpoint.has(path) else None
 
 
-def _pages(parts: Parts) -> FastAPI:
-    app = FastAPI(title="Weighbridge", version=__version__, redirect_slashes=False)
-    add_pages(app, parts)
-    return app
+def _pages(parts: Parts) -> ASGIApp:
+    from weighbridge.pages import made  # noqa: PLC0415  # see above
+
+    return made(parts)

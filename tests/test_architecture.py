@@ -16,7 +16,7 @@ FOLDERS = {"router": "weighbridge", "policies": "weighbridge.policies", "classif
 
 # From the top floor down; who is not named lives on the ground. Imports stay on their floor or go down.
 FLOORS = (
-    {"__main__", "cli", "demo", "app", "snapshot", "parts", "pages", "forwarding"},
+    {"__main__", "cli", "demo", "app", "snapshot", "parts", "pages", "health", "forwarding"},
     {"api", "asgi", "access", "connections", "cors"},
     {"gateway", "attempts", "interpreting", "planning", "reusing", "sessions", "trip", "schemas", "telemetry"},
 )

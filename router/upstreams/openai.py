@@ -3,8 +3,8 @@
 import asyncio
 import re
 from contextlib import suppress
-
-from pydantic import PrivateAttr
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
@@ -33,15 +33,17 @@ class OpenAI(HttpUpstream):
     endpoints: tuple[str, ...] | None = None
     lacks: tuple[Lack, ...] = ()
 
-    _missing: set[str] = PrivateAttr(default_factory=set)
-    _learnt: frozenset[Lack] = PrivateAttr(default=frozenset())
+    @cached_property
+    def _learnt(self) -> "_Learnt":
+        """Made on first use: a private attribute of pydantic's costs more to read on every request."""
+        return _Learnt(frozenset(self.lacks))
 
     def serves(self, path: str) -> bool:
         if path == CHAT.path:
             return True
         if self.endpoints is not None:
             return path in self.endpoints
-        return path != "/messages" and path not in self._missing
+        return path != "/messages" and path not in self._learnt.missing
 
     async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
         reply = await self._post(dialect, body, first_token_s=None)
@@ -86,7 +88,7 @@ class OpenAI(HttpUpstream):
     async def _post(self, dialect: Dialect, body: Body, first_token_s: float | None) -> Reply:
         """Send it in the server's words; where it says that it lacks one, once more without."""
         while True:
-            lacks = self._learnt.union(self.lacks)
+            lacks = self._learnt.lacks
             sent = adapted(body, lacks) if lacks and dialect is CHAT else body
             changes = {"model": self.model}
             if self.include_usage and sent.fields.get("stream") and Lack.STREAM_OPTIONS not in lacks:
@@ -97,15 +99,23 @@ class OpenAI(HttpUpstream):
                 lack = lack_of(refusal, sent.fields) if dialect is CHAT else None
                 if lack is None or lack in lacks:
                     raise self._known(dialect.path, refusal) from refusal
-                self._learnt |= {lack}
+                self._learnt.lacks = lacks | {lack}
 
     def _known(self, path: str, refusal: Refused) -> Refused:
         """A refusal, or that the server has nothing at this path, which is remembered."""
         if path != CHAT.path and refusal.status in {404, 405} and refusal.code != "model_not_found":
             if self.endpoints is None:
-                self._missing.add(path)
+                self._learnt.missing.add(path)
             return NotServed(path)
         return refusal
+
+
+@dataclass(slots=True)
+class _Learnt:
+    """What a server turned out not to take, and not to have."""
+
+    lacks: frozenset[Lack]
+    missing: set[str] = field(default_factory=set)
 
 
 class EventStream(Stream):

@@ -48,7 +48,7 @@ def paths(routes: Any, prefix: str = "") -> Iterator[str]:
 def test_without_a_key_only_the_probes_answer(gateway):
     pages = FastAPI()
     add_pages(pages, gateway.app.parts)
-    served = {*paths(pages.routes), *MODELS, *(f"/v1{path}" for path in MODELS)}
+    served = {*paths(pages.routes), *PROBES, *MODELS, *(f"/v1{path}" for path in MODELS)}
     assert {"/", "/metrics", "/docs", "/v1/models", "/models", "/v1/route", "/v1/feedback"} <= served
     with httpx.Client(base_url=gateway.root) as client:
         opened = set()
