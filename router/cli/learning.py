@@ -1,4 +1,4 @@
-"""The verbs that learn from the user's own traffic: fit, eval and calibrate, their options and help."""
+"""The verbs that learn from the user's own traffic: fit, eval, calibrate and replay, their options and help."""
 # ruff: noqa: PLC0415, PLR0913, PLR0917
 # As in commands.py: imports inside, and many arguments that are passed by name.
 
@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(fit)
     app.command("eval")(evaluate)
     app.command()(calibrate)
+    app.command()(replay)
 
 
 def fit(
@@ -104,3 +105,30 @@ def calibrate(
     wanted = calibrate.Wanted(remote_share, budget, quality, confidence, over)
     with in_words():
         done(calibrate.run(config, labels, wanted, route=route, since=since, write=write, as_json=as_json))
+
+
+def replay(
+    config: Config = DEFAULT,
+    since: Annotated[str | None, typer.Option(help="From when on: 7d, 12h, 30m, or a date.")] = "7d",
+    threshold: Annotated[float | None, typer.Option(help="Try this threshold.", min=0, max=1)] = None,
+    policy: Annotated[Path | None, typer.Option(help="Try the policies and rules of this config file.")] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Try the prices of this TOML file, under [upstreams.NAME].")
+    ] = None,
+    artefact: Annotated[Path | None, typer.Option(help="Score stored requests anew with this artefact.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the cost-quality curve to this file.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write the curve to this file, as SVG; PNG would need another library.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what the traffic would have cost with other settings.
+
+    Uses the scores and tokens in the ledger, and the requests where they were stored. Nothing is sent, nothing is
+    changed. What the ledger cannot tell is counted and left out.
+    """
+    from weighbridge.cli import replay
+
+    otherwise = replay.Otherwise(threshold, policy, prices, artefact)
+    with in_words():
+        replay.run(config, since, otherwise, replay.Outputs(html, svg), as_json=as_json)

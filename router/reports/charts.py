@@ -5,8 +5,9 @@ from datetime import date, timedelta
 from html import escape
 
 from weighbridge.reports.latency import Latency
+from weighbridge.reports.replay import Point
 from weighbridge.reports.report import Day, Scores
-from weighbridge.reports.words import money, seconds
+from weighbridge.reports.words import money, percent, seconds
 
 _WIDTH = 520
 _MOST_BARS = 45
@@ -92,6 +93,54 @@ def latencies(found: Latency) -> str:
             parts.append(f'<rect class="{side}" x="0" y="{top}" width="{length:.1f}" height="15" rx="3"/>')
             parts.append(_text(length + 6, top + 12, f"{seconds(value)} {side}", "start"))
     return _svg(210, "Latency by location", parts)
+
+
+def quality(points: Sequence[Point], was: Point | None, is_now: Point | None) -> str:
+    """Expected quality over cost at every threshold, with where the traffic lay and where it would."""
+    if not points:
+        return ""
+    left, top, floor = 70, 16, 210
+    every = [*points, *(point for point in (was, is_now) if point)]
+    least, most = min(p.cost_nano_usd for p in every), max(p.cost_nano_usd for p in every)
+    worst = min(point.quality for point in every)
+    wide, high = (most - least) or 1, (1 - worst) or 1.0
+
+    def place(point: Point) -> tuple[float, float]:
+        x = left + (point.cost_nano_usd - least) / wide * (_WIDTH - left - 12)
+        return x, floor - (point.quality - worst) / high * (floor - top)
+
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, points))
+    parts = [f'<line class="axis" x1="{left}" y1="{floor}" x2="{_WIDTH}" y2="{floor}"/>']
+    for worth in (worst, (1 + worst) / 2, 1.0):
+        y = floor - (worth - worst) / high * (floor - top)
+        parts.append(f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{_WIDTH}" y2="{y:.1f}"/>')
+        parts.append(_text(left - 8, y + 4, percent(worth), "end"))
+    parts += [f'<polyline class="curve" points="{line}"/>', *(_dot(p, *place(p)) for p in points[:: len(points) // 20])]
+    for point, kind, name in ((was, "baseline", "as it was"), (is_now, "remote", "as tried")):
+        if point:
+            parts.append(_dot(point, *place(point), kind=kind, name=name))
+    parts.append(_text(left, floor + 20, f"{money(least)} cost", "start"))
+    parts.append(_text(_WIDTH, floor + 20, money(most), "end"))
+    return _svg(240, "Expected quality over cost at every threshold", parts)
+
+
+def _dot(point: Point, x: float, y: float, kind: str = "actual", name: str = "") -> str:
+    """A point of the curve; the larger ones have names."""
+    where = name or f"threshold {point.threshold:.2f}"
+    told = (
+        f"{where}: {money(point.cost_nano_usd)}, quality {percent(point.quality)}, large {percent(point.large_share)}"
+    )
+    anchor, shift = ("start", 12) if x < _WIDTH / 2 else ("end", -12)
+    label = _text(x + shift, y + 20, name, anchor) if name else ""
+    return f'<g>{_title(told)}<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name else 3}"/>{label}</g>'
+
+
+def standalone(drawing: str, style: str) -> str:
+    """A chart as a file of its own."""
+    opened = '<svg xmlns="http://www.w3.org/2000/svg" '
+    own = f"<style>{style} svg {{ background: var(--card); font-family: sans-serif; }}</style>"
+    head, bracket, rest = drawing.replace("<svg ", opened, 1).partition(">")
+    return f"{head}{bracket}{own}{rest}\n"
 
 
 def _gapless(days: Sequence[Day]) -> list[Day]:

@@ -25,22 +25,27 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 def page(report: Report) -> str:
     """The whole page. Every text in it is escaped."""
-    body = _figures(report) + _charts(report) + _groups(report) if report.total.savings.requests else _nothing()
+    body = _figures(report) + _charts(report) + _groups(report) if report.total.savings.requests else nothing()
+    return document("Weighbridge report", span(report), body)
+
+
+def document(title: str, subtitle: str, body: str) -> str:
+    """A page around a body that is HTML already."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Weighbridge report</title>\n<style>\n{_style()}</style>\n</head>\n<body>\n<main>\n"
-        f"<header><h1>Weighbridge</h1><p>{escape(span(report))}</p></header>\n{body}</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{style()}</style>\n</head>\n<body>\n<main>\n"
+        f"<header><h1>Weighbridge</h1><p>{escape(subtitle)}</p></header>\n{body}</main>\n</body>\n</html>\n"
     )
 
 
 @cache
-def _style() -> str:
+def style() -> str:
     return files("weighbridge.reports").joinpath("page.css").read_text(encoding="utf-8")
 
 
-def _nothing() -> str:
+def nothing() -> str:
     return "<section><h2>No requests</h2><p class='why'>The ledger holds none in this span of time.</p></section>\n"
 
 
@@ -53,45 +58,45 @@ def _figures(report: Report) -> str:
     unknown = f"{many(counted.unknown_cost_requests, 'request')} of unknown cost not in it"
     tone = "" if counted.saved_nano_usd is None else "good" if counted.saved_nano_usd >= 0 else "bad"
     cells = (
-        _figure("Saved", money(counted.saved_nano_usd), saved if is_compared else unpriced, tone),
-        _figure("Actual cost", cost, unknown if counted.unknown_cost_requests else "every cost is known"),
-        _figure(
+        figure("Saved", money(counted.saved_nano_usd), saved if is_compared else unpriced, tone),
+        figure("Actual cost", cost, unknown if counted.unknown_cost_requests else "every cost is known"),
+        figure(
             "Baseline cost",
             money(counted.baseline_cost_nano_usd) if is_compared else UNKNOWN,
             "all on the large model" if is_compared else unpriced,
         ),
-        _figure("Time saved", duration(times.saved_s), times.why),
-        _figure("Answered locally", share(counted.local, counted.requests), f"of {many(counted.requests, 'request')}"),
-        _figure("Errors", f"{report.total.errors:,}", ends(report.total) or "none"),
+        figure("Time saved", duration(times.saved_s), times.why),
+        figure("Answered locally", share(counted.local, counted.requests), f"of {many(counted.requests, 'request')}"),
+        figure("Errors", f"{report.total.errors:,}", ends(report.total) or "none"),
     )
     return f'<div class="figures">{"".join(cells)}</div>\n'
 
 
-def _figure(name: str, value: str, why: str, tone: str = "") -> str:
+def figure(name: str, value: str, why: str, tone: str = "") -> str:
     told = f'<p class="why">{escape(why)}</p>'
     return f'<div class="figure {tone}"><span>{escape(name)}</span><b>{escape(value)}</b>{told}</div>'
 
 
 def _charts(report: Report) -> str:
     counted = report.total.savings
-    places = _key(("local", "local"), ("remote", "remote"))
+    places = key(("local", "local"), ("remote", "remote"))
     costs = charts.costs(report.days)
     told = f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes(report.total))}</ul>'
     drawn = (
-        _chart("Cost over time", costs, _key(("actual", "actual"), ("baseline", "baseline")), "no cost is known"),
-        _chart("Scores and threshold", charts.scores(report.scores) if report.scores else "", places, "nothing scored"),
-        _chart("Latency", charts.latencies(report.total.latency), "", "no answer was timed"),
-        _chart("Where it was answered", charts.shares(counted.local, counted.remote), "", "nowhere", told),
+        chart("Cost over time", costs, key(("actual", "actual"), ("baseline", "baseline")), "no cost is known"),
+        chart("Scores and threshold", charts.scores(report.scores) if report.scores else "", places, "nothing scored"),
+        chart("Latency", charts.latencies(report.total.latency), "", "no answer was timed"),
+        chart("Where it was answered", charts.shares(counted.local, counted.remote), "", "nowhere", told),
     )
     return f'<div class="charts">{"".join(drawn)}</div>\n'
 
 
-def _chart(name: str, drawing: str, key: str, why_not: str, after: str = "") -> str:
-    inside = drawing + key if drawing else f'<p class="why">{UNKNOWN} {escape(why_not)}</p>'
+def chart(name: str, drawing: str, tones: str, why_not: str, after: str = "") -> str:
+    inside = drawing + tones if drawing else f'<p class="why">{UNKNOWN} {escape(why_not)}</p>'
     return f"<section><h2>{escape(name)}</h2>{inside}{after}</section>"
 
 
-def _key(*tones: tuple[str, str]) -> str:
+def key(*tones: tuple[str, str]) -> str:
     items = "".join(f'<li style="--tone: var(--{tone})">{escape(name)}</li>' for tone, name in tones)
     return f'<ul class="key">{items}</ul>'
 

@@ -66,9 +66,14 @@ def printable(text: str | None, nothing: str = "(none)") -> str:
 
 
 def span(report: Report) -> str:
-    if report.since is None and report.until is None:
+    return spelt(report.since, report.until)
+
+
+def spelt(since: datetime | None, until: datetime | None) -> str:
+    """A span of time; None is open."""
+    if since is None and until is None:
         return "the whole ledger"
-    return f"{_moment(report.since, 'the beginning')} to {_moment(report.until, 'now')} UTC"
+    return f"{_moment(since, 'the beginning')} to {_moment(until, 'now')} UTC"
 
 
 def _moment(moment: datetime | None, otherwise: str) -> str:

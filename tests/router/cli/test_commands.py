@@ -24,6 +24,7 @@ VERBS = [
     "fit",
     "eval",
     "calibrate",
+    "replay",
     "version",
     "models",
     "keys",
