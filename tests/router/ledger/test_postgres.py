@@ -14,6 +14,7 @@ from bookkeeping import closing, opening, record, reservation, settlement
 from postgres import Server, Valve
 
 from weighbridge.errors import Unavailable
+from weighbridge.ledger import _postgres_schema as tables_of
 from weighbridge.ledger._postgres_schema import connect
 from weighbridge.ledger.base import CannotOpen, Entry
 from weighbridge.ledger.chain import audit
@@ -300,6 +301,26 @@ async def test_a_newer_ledger_is_refused(ledger: Postgres, server: Server, schem
         await Postgres(schema=schema).aopen()
     with pytest.raises(CannotOpen, match="newer Weighbridge"):
         list(Postgres(schema=schema).entries())
+
+
+async def test_an_older_ledger_is_brought_up_to_date_or_left_as_it_is(
+    server: Server, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Postgres(schema=schema)
+    await ledger.aopen()
+    await record(ledger)
+    await ledger.aclose()
+    tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'later' AND schemaname = current_schema()"
+    monkeypatch.setattr(tables_of, "SCHEMA", 2)
+    for last, is_migrated in (("CREATE TABLE nonsense (", False), ("ALTER TABLE later ADD COLUMN more text", True)):
+        steps = (*tables_of._MIGRATIONS[:1], ("CREATE TABLE later (day text)", last))
+        monkeypatch.setattr(tables_of, "_MIGRATIONS", steps)
+        await ledger.aopen()
+        assert await ledger.is_writable() is is_migrated
+        await ledger.aclose()
+        assert server.psql(tables, schema) == [[str(int(is_migrated))]]
+    assert server.psql("SELECT value FROM meta WHERE key = 'schema'", schema) == [["2"]]
+    assert [e.status for e in ledger.entries()] == ["settled"]
 
 
 async def test_somebody_elses_tables_are_refused(server: Server, schema: str) -> None:

@@ -1,6 +1,7 @@
 """SQLite as a ledger: what a kill, a full disk, a lock and a sibling do to it. Real files, real processes."""
 
 import asyncio
+import itertools
 import random
 import signal
 import sqlite3
@@ -8,7 +9,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing as closing_file
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from bookkeeping import closing, opening, record, reservation, settlement
 
 from weighbridge.errors import Unavailable
 from weighbridge.ledger.base import CannotOpen
+from weighbridge.ledger.chain import audit
 from weighbridge.ledger.sqlite import SQLite
 
 SUPPORT = str(Path(__file__).parents[2] / "support")
@@ -246,6 +249,51 @@ async def test_a_newer_file_is_refused(ledger: SQLite, path: Path, locked: sqlit
         await SQLite(path=str(path)).aopen()
     with pytest.raises(CannotOpen, match="newer Weighbridge"):
         list(SQLite(path=str(path)).entries())
+
+
+async def test_a_migration_that_fails_anywhere_leaves_the_older_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let the n-th change fail, for every n until all of them pass."""
+    ledger = SQLite(path=str(path))
+    await ledger.aopen()
+    for i in range(3):
+        await record(ledger, request_id=f"{i}")
+    await ledger.aclose()
+    with closing_file(sqlite3.connect(path)) as connection:
+        connection.executescript("DROP TABLE chain; DROP TABLE pins; UPDATE meta SET value = '1' WHERE key = 'schema'")
+    connect, failed = sqlite3.connect, 0
+
+    def failing_at(number: int) -> Callable[..., sqlite3.Connection]:
+        def connected(*arguments: object, **options: object) -> sqlite3.Connection:
+            connection = connect(*arguments, **options)
+            left = itertools.count(number, -1)
+            changes = {sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
+            connection.set_authorizer(lambda action, *_: int(action in changes and next(left) == 0))
+            return connection
+
+        return connected
+
+    for number in itertools.count():
+        with monkeypatch.context() as patched:
+            patched.setattr(sqlite3, "connect", failing_at(number))
+            try:
+                await ledger.aopen()
+            except CannotOpen:
+                failed += 1
+            else:
+                break
+        with closing_file(sqlite3.connect(path)) as connection:
+            version, tables = "SELECT value FROM meta WHERE key = 'schema'", "SELECT name FROM sqlite_schema"
+            is_new = connection.execute(version).fetchone() == ("3",)
+            assert (("chain",) in connection.execute(tables).fetchall()) is is_new
+    assert failed > 3
+    await ledger.aclose()
+    await ledger.aopen()
+    await record(ledger, request_id="new")
+    await ledger.aclose()
+    assert [e.status for e in ledger.entries()] == ["settled"] * 4
+    assert audit(ledger.links()).is_fine
 
 
 async def test_somebody_elses_database_is_refused(path: Path, locked: sqlite3.Connection) -> None:
