@@ -102,8 +102,7 @@ def fit_own(  # noqa: PLR0913  # labels, a base, and how to go about it
     points = operating_points(fitted, found.unseen)
     say(f"measuring on {int(out.sum()) or len(fitted):,} rows")
     measured, scores = _measured(labels, inputs, out, found.head, found.unseen, base.head)
-    unknown = heads.abstains(found.head, inputs.embedding[out], inputs.counts[out])
-    abstained = float(unknown.mean()) if out.any() else 0.0
+    abstained = float(heads.abstains(found.head, inputs[out]).mean()) if out.any() else 0.0
     comparison = compare(measured, scores, points["balanced"].threshold, abstained=abstained)
     return OwnFit(found.head, points, comparison, fitted, int(out.sum()))
 
@@ -113,8 +112,8 @@ def _measured(  # noqa: PLR0913, PLR0917  # two parts of the rows, two heads
 ) -> tuple[Labels, dict[str, Floats]]:
     """The rows to measure on, and the score of each classifier there."""
     rows, seen = (labels[out], inputs[out]) if out.any() else (labels, inputs)
-    mine = heads.scores(head, seen.embedding, seen.counts) if out.any() else unseen
-    before = heads.scores(base, seen.embedding, seen.counts)
+    mine = heads.scores(head, seen) if out.any() else unseen
+    before = heads.scores(base, seen)
     return rows, {"this head": mine, "before": before, LENGTH: _by_length(labels[~out], rows)}
 
 
