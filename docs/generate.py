@@ -87,7 +87,7 @@ def table(cls: type[BaseModel], above: set[tuple[str, str]], words: dict[str, st
             continue
         above.add((declared, name))
         what = f"{kind(field.annotation)} {ends(field)}".strip()
-        rows.append(f"| `{field.alias or name}` | {what} | {default(field)} | {words.get(name, '')} |\n")
+        rows.append(f"| `{field.alias or name}` | {what} | {default(field)} | {words.get(field.alias or name, '')} |\n")
     return HEAD + "".join(rows) if rows else "No keys of its own.\n"
 
 

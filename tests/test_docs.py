@@ -27,6 +27,7 @@ from weighbridge.parts import compose
 from weighbridge.policies.base import Policy, Reason
 from weighbridge.policies.conditions import CONDITIONS
 from weighbridge.policies.detect import KINDS
+from weighbridge.state.base import State
 from weighbridge.telemetry import Metrics
 from weighbridge.upstreams.base import Upstream
 
@@ -42,6 +43,7 @@ SHELVES = {
     "weighbridge.classifiers": Classifier,
     "weighbridge.policies": Policy,
     "weighbridge.ledger": Ledger,
+    "weighbridge.state": State,
 }
 
 

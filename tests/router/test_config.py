@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from weighbridge import config as config_module
+from weighbridge.cache import Caching
 from weighbridge.classifiers.minilm import MiniLM
 from weighbridge.config import Config, ConfigError, Server, load, require_keys
 from weighbridge.ledger.sqlite import SQLite
@@ -18,6 +19,7 @@ from weighbridge.policies.always import Always
 from weighbridge.policies.rules import Rule, Then
 from weighbridge.policies.threshold import Threshold
 from weighbridge.policies.when import CONDITIONS
+from weighbridge.state.redis import Redis
 from weighbridge.upstreams.base import Electricity, Limits, Upstream
 from weighbridge.upstreams.ollama import Ollama
 from weighbridge.upstreams.openai import OpenAI
@@ -106,9 +108,10 @@ def test_the_packaged_default_is_the_one_at_the_root() -> None:
     assert packaged.read_text(encoding="utf-8") == DEFAULT
 
 
-@pytest.mark.parametrize(
-    "table", [Server, Upstream, Ollama, OpenAI, Limits, Electricity, Threshold, Always, Rule, Then, SQLite, MiniLM]
-)
+SHOWN = (Server, Upstream, Ollama, OpenAI, Limits, Electricity, Threshold, Always, Rule, Then, SQLite, MiniLM)
+
+
+@pytest.mark.parametrize("table", [*SHOWN, Redis, Caching])
 def test_the_default_file_shows_every_key(table: type[BaseModel]) -> None:
     assert {key for key in table.model_fields if f"{key}" not in DEFAULT} == set()
 
@@ -121,7 +124,8 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     lines = []
     for line in DEFAULT.splitlines():
         bare = line.removeprefix("# ")
-        is_setting = bare != line and (bare.startswith(("[upstreams", "[[budgets")) or "= " in bare.split("#")[0])
+        is_table = bare.startswith(("[upstreams", "[[budgets", "[cache"))
+        is_setting = bare != line and (is_table or "= " in bare.split("#")[0])
         is_prose = not bare[:1].isalpha() or " = " not in bare or " " in bare.split(" = ")[0]
         lines.append(bare if is_setting and (bare.startswith("[") or not is_prose) else line)
     on = "\n".join(line for line in lines if not line.startswith("policy = ") or "when_unsure" in line)
@@ -133,6 +137,7 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     assert local.limits == Limits()
     assert remote.context_window == 128000
     assert config.server.drain_s == 30
+    assert config.cache == Caching()
 
 
 MISTAKES = {
