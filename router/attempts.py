@@ -169,7 +169,11 @@ class Attempts:
             await self._ledger.reserve(opening, reservation)
         except Unavailable as error:
             self.breakers[name].left()
-            await self._put_right(trip, trip.never_sent("error"))
+            settlement = trip.never_sent("error")
+            if is_first:
+                await self._put_right(trip, settlement)
+            else:
+                await self.close(trip, settlement, error.status)
             raise Failure(error, trip) from error
         except asyncio.CancelledError:
             self.abandon(trip, trip.never_sent("client_gone"))

@@ -1,5 +1,6 @@
 """Everything that is not the hot path: models, the decision alone, feedback, health, metrics, the dashboard."""
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,14 @@ from weighbridge.asgi import read_body
 from weighbridge.dialects.chat import CHAT
 from weighbridge.dialects.messages import check_count
 from weighbridge.dialects.messages_count import count_tokens
-from weighbridge.errors import BadRequest, MethodNotAllowed, NotFound, WeighbridgeError
+from weighbridge.errors import BadRequest, MethodNotAllowed, NotFound, Unavailable, WeighbridgeError
+from weighbridge.ledger.base import CannotOpen
 from weighbridge.parts import Parts
 from weighbridge.reports.render import render
 from weighbridge.reports.report import report
 from weighbridge.wire import parse
+
+log = logging.getLogger(__name__)
 
 
 def made(parts: Parts) -> FastAPI:
@@ -34,6 +38,7 @@ def add_pages(app: FastAPI, parts: Parts) -> None:
     app.include_router(_operations(parts))
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(WeighbridgeError, _refused)
+    app.add_exception_handler(CannotOpen, _without_ledger)
 
 
 def _api(parts: Parts) -> APIRouter:
@@ -117,6 +122,13 @@ async def _not_served(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         return await _refused(request, MethodNotAllowed(request.method, request.url.path))
     return await _refused(request, NotFound(f"There is nothing at {request.url.path[:200]}."))
+
+
+async def _without_ledger(request: Request, error: Exception) -> Response:
+    """The error names the store's file or host, which is for the log."""
+    log.error("the ledger cannot be read: %s", error)
+    unread = Unavailable("The ledger cannot be read.", code="ledger_unavailable", retry_after_s=5)
+    return await _refused(request, unread)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

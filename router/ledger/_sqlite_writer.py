@@ -150,9 +150,9 @@ class Writer:
             many(_SETTLE, [(*s[2:], *s[:2]) for s in settled])
             self.drafts.settle(settled)
             self._close([r.closing for r in records if r.closing])
-            if self.pins:
+            if pins := list(self.pins):
                 now = now_us()
-                many(_PIN, [(*self.pins.popleft(), now) for _ in range(len(self.pins))])
+                many(_PIN, [(*pin, now) for pin in pins])
             outcomes: list[object] = [self._said(r) if r.feedback or r.is_probe else None for r in records]
             execute("COMMIT")
         except BaseException:
@@ -161,6 +161,8 @@ class Writer:
                 execute("ROLLBACK")
             self.drafts.by_id.clear()
             raise
+        for _ in pins:
+            self.pins.popleft()
         for attempt in (*(s[:2] for s in settled), *marks):
             self.on_wire.pop(attempt, None)
         self.has_news = any(r.reservation for r in records)
