@@ -26,6 +26,7 @@ HOSTILE = {
     "Infinity": (b'{"model":"auto","messages":[],"temperature":-Infinity}', 400, "Infinity"),
     "1e999": (b'{"model":"auto","messages":[],"temperature":1e999}', 400, "too large"),
     "a huge integer": (b'{"model":"auto","seed":' + b"9" * 5000 + b"}", 400, "integer"),
+    "an integer beyond a double": (b'{"model":"auto","x":[1' + b"0" * 400 + b"]}", 400, "too large"),
     "a lone surrogate": (b'{"model":"auto","messages":[{"role":"user","content":"\\ud800"}]}', 400, "surrogate"),
     "bad UTF-8": (b'{"model":"\xff"}', 400, "UTF-8"),
     "a duplicate key": (b'{"model":"auto","model":"remote","messages":[]}', 400, "twice"),
