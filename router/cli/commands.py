@@ -125,6 +125,9 @@ def report(
     until: Annotated[str | None, typer.Option(help="Until when, likewise.")] = None,
     by: Annotated[str | None, typer.Option(help="Break it down by route, upstream, rule, caller, task or day.")] = None,
     form: Annotated[str, typer.Option("--format", help="table, json, csv or html.")] = "table",
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Is the last day like the weeks before? In table and json.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to this file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -135,7 +138,8 @@ def report(
     from weighbridge.cli import report
 
     with in_words():
-        report.run(config, since=since, until=until, by=by, form="json" if as_json else form, output=output)
+        form = "json" if as_json else form
+        report.run(config, since=since, until=until, by=by, form=form, output=output, drift=drift)
 
 
 @app.command()

@@ -16,7 +16,14 @@ _PIPE_COLUMNS = 120
 
 
 def run(  # noqa: PLR0913  # the verb's options, by name
-    path: Path, *, since: str | None, until: str | None, by: str | None, form: str, output: Path | None
+    path: Path,
+    *,
+    since: str | None,
+    until: str | None,
+    by: str | None,
+    form: str,
+    output: Path | None,
+    drift: bool = False,
 ) -> None:
     """Print the report, or write it to a file. Raises BadParameter for an option that makes no sense."""
     if form not in FORMATS:
@@ -25,7 +32,7 @@ def run(  # noqa: PLR0913  # the verb's options, by name
         raise typer.BadParameter(f"{by!r} is not one of {', '.join(DIMENSIONS)}", param_hint="--by")
     config = load(path, os.environ)
     try:
-        found = made(config.ledger, since, until, by)
+        found = made(config.ledger, since, until, by, with_drift=drift)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--since / --until") from None
     _show(found, form, output)

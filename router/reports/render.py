@@ -2,10 +2,12 @@
 
 import csv
 import io
+from dataclasses import asdict
 from typing import Any, Literal, get_args
 
 import orjson
 
+from weighbridge.reports.drift import Drift, Shift, warnings
 from weighbridge.reports.page import page
 from weighbridge.reports.report import Figures, Group, Report
 from weighbridge.reports.words import obeyed_by_none
@@ -39,6 +41,8 @@ def as_json(report: Report) -> str:
     if report.by:
         groups = [{"name": group.name, **_object(group.figures)} for group in report.groups]
         value["by"] = {"dimension": report.by, "groups": groups}
+    if report.drift:
+        value["drift"] = _drift(report.drift)
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
 
 
@@ -72,6 +76,20 @@ def _object(figures: Figures) -> dict[str, Any]:
         },
         "errors": figures.errors,
         "end_reasons": dict(figures.ends),
+    }
+
+
+def _drift(found: Drift) -> dict[str, Any]:
+    def shift(of: Shift | None) -> dict[str, Any] | None:
+        return {"psi": of.index, "by_chance": of.by_chance, "shifted": of.is_shifted} if of else None
+
+    return {
+        "reference_requests": found.reference,
+        "recent_requests": found.recent,
+        "scores": shift(found.scores),
+        "mix": shift(found.mix),
+        "busiest": [{**asdict(side), "one_sided": side.is_one_sided} for side in found.busiest],
+        "warnings": warnings(found),
     }
 
 

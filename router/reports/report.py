@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import get_args
 
 from weighbridge.ledger.base import EPOCH, SCORE_SLOTS, Dimension, Ledger
+from weighbridge.reports.drift import Drift, drift_of
 from weighbridge.reports.latency import Latency, latency
 from weighbridge.reports.savings import Savings, savings
 from weighbridge.reports.tally import Tally
@@ -65,17 +66,22 @@ class Report:
     groups: tuple[Group, ...]
     days: tuple[Day, ...]
     scores: Scores | None
+    drift: Drift | None = None
 
 
-def report(
+def report(  # noqa: PLR0913  # what a report can be asked for, by name
     ledger: Ledger,
     since: str | datetime | None = None,
     until: str | datetime | None = None,
     by: Dimension | None = None,
     *,
     now: datetime | None = None,
+    with_drift: bool = False,
 ) -> Report:
-    """Read the ledger once, and say what it holds. Sums are exact: they are the ledger's, to the nano-dollar."""
+    """Read the ledger once, and say what it holds. Sums are exact: they are the ledger's, to the nano-dollar.
+
+    with_drift: look at the last day beside the weeks before it, too, whatever the span.
+    """
     now = now or datetime.now(UTC)
     begin, end = (parse_since(moment, now) if isinstance(moment, str) else moment for moment in (since, until))
     days, groups, whole = defaultdict[int, Tally](Tally), defaultdict[str | None, Tally](Tally), Tally()
@@ -92,6 +98,7 @@ def report(
         groups=tuple(Group(name, _figures(tally, whole)) for name, tally in _in_order(by, groups)),
         days=tuple(_day(day, days[day]) for day in sorted(days)),
         scores=_scores(whole),
+        drift=drift_of(ledger, now) if with_drift else None,
     )
 
 

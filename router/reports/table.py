@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from weighbridge.reports.drift import told, warnings
 from weighbridge.reports.latency import Spread
 from weighbridge.reports.report import Report
 from weighbridge.reports.words import (
@@ -44,6 +45,9 @@ def _summary(report: Report) -> RenderableType:
         return Text("No requests in this span of time.", style="dim")
     parts: list[RenderableType] = [_sums(report), Text(), _times(report)]
     parts += [Text(note, style="dim") for note in notes(report.total)]
+    if report.drift:
+        parts.append(Text(f"Drift: {told(report.drift)}.", style="dim"))
+        parts += [Text(f"Drift: {warning}.", style="bold yellow") for warning in warnings(report.drift)]
     return Group(*parts)
 
 

@@ -55,3 +55,10 @@ async def test_a_file_that_cannot_be_written_is_told(weighbridge) -> None:
     ended = await weighbridge("report", "--output", "nowhere/report.txt")
     assert ended.code == 1
     assert "nowhere/report.txt cannot be written: No such file or directory" in ended.err
+
+
+@pytest.mark.usefixtures("served")
+async def test_drift_is_looked_at_when_asked_for(weighbridge) -> None:
+    assert json.loads((await weighbridge("report", "--json", "--drift")).out)["drift"]["recent_requests"] == 3
+    assert "drift" not in json.loads((await weighbridge("report", "--json")).out)
+    assert "Drift: 3 requests" in (await weighbridge("report", "--drift")).out
