@@ -20,6 +20,8 @@ from weighbridge.errors import UpstreamError
 from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import CannotOpen
 from weighbridge.prices import price_list
+from weighbridge.reports.drift import drift_of, told
+from weighbridge.reports.drift import warnings as warnings_of
 from weighbridge.upstreams.base import Upstream
 
 LOOK_S = 10.0  # how long an upstream may take to answer
@@ -86,7 +88,10 @@ async def _look(path: Path, keep: Callable[[Finding], None]) -> None:
         keep(finding)
     for finding in _of_prices(config):
         keep(finding)
-    keep(await _of_ledger(config))
+    keep(ledger := await _of_ledger(config))
+    if ledger.status == "ok":
+        for finding in await asyncio.to_thread(lambda: list(_of_traffic(config))):
+            keep(finding)
     keep(await asyncio.to_thread(_of_port, config))
 
 
@@ -215,6 +220,20 @@ async def _of_ledger(config: Config) -> Finding:
         await config.ledger.aclose()
     name = path or type(config.ledger).__name__.lower()
     return Finding("ledger", "ok" if is_writable else "fail", f"{name} {'can' if is_writable else 'cannot'} be written")
+
+
+def _of_traffic(config: Config) -> Iterator[Finding]:
+    """Whether the last day is like the weeks before; nothing where there is too little of it to tell."""
+    try:
+        found = drift_of(config.ledger, datetime.now(UTC))
+    except CannotOpen:
+        return  # no ledger yet
+    if not found.is_known:
+        return
+    problems = warnings_of(found)
+    yield from (Finding("traffic", "warn", problem) for problem in problems)
+    if not problems:
+        yield Finding("traffic", "ok", told(found))
 
 
 def _of_new_file(path: Path) -> Finding | None:

@@ -1,9 +1,13 @@
 """`weighbridge doctor`: one finding for everything that a request needs, and 1 when something is broken."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from bookkeeping import record
 from commanding import ConfigFile
+
+from weighbridge.ledger.sqlite import SQLite
 
 
 async def test_all_is_well(config: ConfigFile, weighbridge) -> None:
@@ -128,3 +132,15 @@ async def test_a_port_that_we_serve_is_fine_and_the_ledger_shared(config: Config
     assert f"port: {port} is served by a running Weighbridge" in ended.out
     assert "ledger: ledger.db can be written" in ended.out
     await gateway.end()
+
+
+async def test_traffic_that_all_goes_one_way_is_a_warning(config: ConfigFile, weighbridge) -> None:
+    ledger = SQLite(path=str(config.beside("ledger.db")))
+    await ledger.aopen()
+    at = datetime.now(UTC) - timedelta(hours=1)
+    for i in range(100):
+        await record(ledger, request_id=str(i), created_at=at, started_at=at, upstream="small")
+    await ledger.aclose()
+    ended = await weighbridge("doctor")
+    assert ended.code == 0
+    assert "warn  traffic: small took 100.0% of the 100 requests of auto" in ended.out
