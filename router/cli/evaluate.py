@@ -255,6 +255,9 @@ def _show_changes(moved: Sequence[Change], old: Measured | None) -> None:
     out.print(f"\nAgainst {old.classifier.version}, on the same rows:")
     for change in moved:
         words = f"{change.old:.3f} -> {change.new:.3f}, change {change.change}"
-        print_finding(out, "fail" if change.is_worse else "ok", change.measure, words)
+        if change.is_better_high is None:
+            print_finding(out, "warn" if change.change.high < 0 else "ok", change.measure, f"{words} (not judged)")
+        else:
+            print_finding(out, "fail" if change.is_worse else "ok", change.measure, words)
     worse = [change.measure for change in moved if change.is_worse]
     out.print(f"Worse beyond chance: {', '.join(worse)}." if worse else "Nothing is worse beyond chance.")
