@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from weighbridge.api import refused
 from weighbridge.asgi import ClientGone, Message, Receive, Scope, Send, respond
@@ -37,7 +38,7 @@ class Application:
         self._current = Snapshot(parts)
         self._environ = environ
         self._read_again = read_again
-        self._retiring: set[asyncio.Future[object]] = set()
+        self._retiring: set[asyncio.Future[Any]] = set()
         self._reloading = asyncio.Lock()
 
     @property

@@ -78,6 +78,7 @@ class Parts:
     def _things(self, but: "Parts | None") -> list[Ledger | State | Upstream]:
         """What has to be opened and closed, but for what others have too."""
         theirs = [id(thing) for thing in but._things(None)] if but else []
+        ours: tuple[Ledger | State | Upstream, ...]
         ours = (self.ledger, self.config.state, *self.config.upstreams.values())
         return [thing for thing in ours if id(thing) not in theirs]
 

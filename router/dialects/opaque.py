@@ -64,5 +64,6 @@ def _form(raw: bytes, content_type: str) -> dict[str, Any]:
     fields = {}
     for part in whole.iter_parts():
         if part.get_filename() is None and (name := part.get_param("name", header="content-disposition")):
-            fields[str(name)] = (part.get_payload(decode=True) or b"").decode(errors="replace")
+            payload = part.get_payload(decode=True)
+            fields[str(name)] = payload.decode(errors="replace") if isinstance(payload, bytes) else ""
     return fields
