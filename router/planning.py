@@ -19,8 +19,9 @@ from weighbridge.policies.facts import Facts
 from weighbridge.policies.rules import Rule
 from weighbridge.preprocess.base import Doubt, Prepared
 from weighbridge.preprocess.preparing import prepared
-from weighbridge.schemas import Request
+from weighbridge.schemas import Request, text_of
 from weighbridge.tables import Route
+from weighbridge.units import most_tokens
 from weighbridge.upstreams.base import Upstream
 
 Assess = Callable[[str], Awaitable[Assessment | None]]
@@ -161,7 +162,7 @@ class Planner:
             return None
         if earlier := request.dialect.goes_on_from(request.body.fields):
             name = await self._recall(sessions.response_key(request.caller, earlier))
-            if name not in reach:
+            if name is None or name not in reach:
                 raise BadRequest(
                     f"There is no response {earlier[:80]!r} that this request may go on from.",
                     param="previous_response_id",
@@ -172,12 +173,12 @@ class Planner:
             return None
         if sessions.is_signed(request):
             name = await self._recall(sessions.conversation_key(request, target.route))
-            return Decision(name, (), "session", "the history is signed there") if name in reach else None
+            return Decision(name, (), "session", "the history is signed there") if name and name in reach else None
         if sessions.is_in_tool_loop(request.messages):
             name = await self._recall(sessions.loop_key(request, target.route))
             route = self._routes[target.route]
             others = tuple(n for n in dict.fromkeys((route.small, route.large)) if n in reach and n != name)
-            return Decision(name, others, "session", "a tool loop goes on there") if name in reach else None
+            return Decision(name, others, "session", "a tool loop goes on there") if name and name in reach else None
         return None
 
     async def _rules_for(self, request: Request, asked: "_Asked") -> tuple[Rule | None, list[Rule]]:
@@ -363,11 +364,14 @@ def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: Request
 
 
 def _fits(upstream: Upstream, request: Request) -> bool:
-    if upstream.context_window is None:
+    window = upstream.window
+    if window is None:
         return True
-    # Many local servers clip in silence, so there we err on the safe side; a remote one says when it is too much.
-    characters_per_token = 3 if upstream.location == "local" else 4
-    return request.text_length // characters_per_token + request.asked_output_tokens <= upstream.context_window
+    left = window - request.asked_output_tokens
+    if upstream.location == "remote":
+        return request.text_length // 4 <= left  # it says itself when it is too much
+    # Many local servers clip in silence, so there we err on the safe side. No tokenizer makes more tokens than bytes.
+    return request.text_length * 4 <= left or most_tokens(text_of(request.body)) <= left
 
 
 def _has_image(messages: Sequence[Mapping[str, object]]) -> bool:

@@ -51,9 +51,7 @@ class Request:
     @cached_property
     def text_length(self) -> int:
         """Its characters, without pictures and sound, which are not read as text."""
-        if "base64" in self.body.text:
-            return len(whole_text(self.body.fields))
-        return len(self.body.text)
+        return len(text_of(self.body))
 
     @property
     def estimated_input_tokens(self) -> int:
@@ -69,3 +67,8 @@ class Request:
         """The most that it can generate, over all its choices."""
         most = (self.asked_output_tokens or DEFAULT_OUTPUT_TOKENS) * self.dialect.choices(self.body.fields)
         return min(most, _MOST_TOKENS)
+
+
+def text_of(body: Body) -> str:
+    """What of a body is read as text: all but pictures and sound."""
+    return whole_text(body.fields) if "base64" in body.text else body.text

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,6 +23,8 @@ from weighbridge.prices import price_list
 from weighbridge.reports.drift import drift_of, told
 from weighbridge.reports.drift import warnings as warnings_of
 from weighbridge.upstreams.base import Upstream
+from weighbridge.upstreams.http import HttpUpstream
+from weighbridge.upstreams.presence import in_words
 
 LOOK_S = 10.0  # how long an upstream may take to answer
 _SHORT_KEY = 20  # characters
@@ -176,13 +178,27 @@ async def _of_upstream(name: str, upstream: Upstream) -> Finding:
     await upstream.aopen()
     try:
         async with asyncio.timeout(LOOK_S):
-            return Finding(title, "ok", await upstream.check())
+            said = await upstream.check()
+        return _with_presence(Finding(title, "ok", said), upstream)
     except UpstreamError as error:
         return Finding(title, "fail", f"{error.message}{_address(upstream)}")
     except TimeoutError:
         return Finding(title, "fail", f"No answer within {LOOK_S:g} s.{_address(upstream)}")
     finally:
         await upstream.aclose()
+
+
+def _with_presence(finding: Finding, upstream: Upstream) -> Finding:
+    """What a local server says of itself, and a warning where that is not what the config reckons with."""
+    if not isinstance(upstream, HttpUpstream) or upstream.location != "local":
+        return finding
+    presence, configured = upstream.presence, upstream.context_window
+    said = [finding.detail, in_words(presence)]
+    is_cut = bool(configured and presence.context_window and configured > presence.context_window)
+    if is_cut:
+        said.append(f"context_window = {configured} is more than that: only {presence.context_window} are used")
+    is_odd = is_cut or presence.is_installed is False or presence.is_loading is True
+    return replace(finding, status="warn" if is_odd else finding.status, detail="; ".join(filter(None, said)))
 
 
 def _address(upstream: Upstream) -> str:

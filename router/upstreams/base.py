@@ -103,6 +103,11 @@ class Upstream(BaseModel, ABC):
             usd_per_mtok(text)
         return text
 
+    @property
+    def window(self) -> int | None:
+        """What its context holds as far as is known: `context_window`, or less where the server itself has less."""
+        return self.context_window
+
     def serves(self, path: str) -> bool:
         """Whether it speaks the API at this path itself. Every upstream speaks chat completions."""
         return path == CHAT.path

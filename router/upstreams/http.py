@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import Field, field_validator
@@ -16,6 +17,7 @@ from pydantic import Field, field_validator
 from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Forward, Limits, Upstream
 from weighbridge.upstreams.link import Broken, Client, Link, NoConnection
+from weighbridge.upstreams.presence import LOOKS_AS, Presence, Watch, narrowed, of_openai_server
 from weighbridge.wire import error_fields
 
 MAX_ANSWER_BYTES = 64 << 20
@@ -56,12 +58,42 @@ class HttpUpstream(Upstream):
         }
         return Client(self.base_url, {**own, **self.headers}, self.limits.connect_s)
 
+    @cached_property
+    def _root(self) -> Client:
+        """For looks at the server: what it says of itself lies beside its API, not under it."""
+        url = urlsplit(self.base_url)
+        key = os.environ.get(self.api_key_env, "") if self.api_key_env else ""
+        known = {"authorization": f"Bearer {key}"} if key else {}
+        own = {"accept-encoding": "identity", **known, **self.headers, "user-agent": LOOKS_AS}
+        return Client(f"{url.scheme}://{url.netloc}", own, self.limits.connect_s)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(self.look)
+
+    async def look(self) -> Presence:
+        """What a local server says of itself now. Raises OSError."""
+        return await of_openai_server(self._root, self.model)
+
+    @property
+    def presence(self) -> Presence:
+        """What the last look found; of remote servers nothing."""
+        return self._watch.presence
+
+    @property
+    def window(self) -> int | None:
+        return narrowed(self.context_window, self.presence)
+
     async def aopen(self) -> None:
         _ = self._client
+        if self.location == "local":
+            await self._watch.aopen()
 
     async def aclose(self) -> None:
+        await self._watch.aclose()
+        self._root.close()
         self._client.close()
-        del self._client
+        del self._watch, self._root, self._client
         await asyncio.sleep(0)  # the sockets are closed at the loop's next turn
 
     async def post(self, path: str, body: bytes, *, first_token_s: float | None) -> "Reply":

@@ -16,6 +16,7 @@ from weighbridge.errors import Cut, Failed, Incapable, Refused, Unreachable, Ups
 from weighbridge.upstreams import ollama_translation as translation
 from weighbridge.upstreams.base import Completion, Stream
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
+from weighbridge.upstreams.presence import Presence, of_ollama_server
 from weighbridge.wire import Body, error_fields
 
 MAX_LINE_BYTES = 1 << 20
@@ -51,6 +52,9 @@ class Ollama(HttpUpstream):
         if url.endswith("/v1"):
             raise ValueError(f"{url!r} is Ollama's OpenAI endpoint, which ignores num_ctx: leave out the /v1")
         return url
+
+    async def look(self) -> Presence:
+        return await of_ollama_server(self._root, self.model, self.context_window)
 
     def serves(self, path: str) -> bool:
         return path in {CHAT.path, EMBEDDINGS.path}

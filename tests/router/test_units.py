@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weighbridge.units import Price, Usage, as_usd, cost_of, estimated_tokens, usd_per_mtok
+from weighbridge.units import Price, Usage, as_usd, cost_of, estimated_tokens, most_tokens, usd_per_mtok
 
 tokens = st.integers(0, 10_000_000)
 prices = st.decimals(0, 1000, places=6)
@@ -64,3 +64,22 @@ def test_an_amount_is_read_exactly(text: str) -> None:
 
 def test_an_estimate_is_never_nothing() -> None:
     assert [estimated_tokens(n) for n in (0, 1, 4, 5, 400)] == [1, 1, 1, 2, 100]
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("", 0, 1),
+        ("the quick brown fox jumps over the lazy dog", 9, 20),
+        ("1234567890", 10, 11),
+        ("\u4e2d\u6587" * 100, 200, 400),
+        ("\u0433\u043e\u0440\u043e\u0434 " * 100, 200, 700),
+    ],
+)
+def test_a_text_hardly_has_more_tokens_than_is_reckoned(text, least, most):
+    assert least <= most_tokens(text) <= most
+
+
+@given(st.text())
+def test_no_text_has_more_tokens_than_bytes(text):
+    assert 1 <= most_tokens(text) <= len(text.encode("utf-8", "surrogatepass")) + 1

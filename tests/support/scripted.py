@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from weighbridge.upstreams.presence import LOOKS_AS
+
 SENTENCE = "The quick brown fox jumps over the lazy dog while the weighbridge counts every single token."
 
 
@@ -36,10 +38,14 @@ Behaviour = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
 
 
 class ScriptedUpstream:
-    """Start it with `with`. `then(...)` queues behaviours, one a request; `always(...)` is for when none waits."""
+    """Start it with `with`. `then(...)` queues behaviours, one a request; `always(...)` is for when none waits.
+
+    Looks in the background are answered from `tells`, by path, or by 404 where it tells nothing, and are not in `seen`.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
+        self.tells: dict[str, Behaviour] = {}
         self.connections: list[object] = []
         self.port = 0
         self._queue: deque[Behaviour] = deque()
@@ -90,10 +96,15 @@ class ScriptedUpstream:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.append(writer.get_extra_info("peername"))
         try:
             while request := await _read_request(reader):
+                if request.headers.get("user-agent") == LOOKS_AS:
+                    await self.tells.get(request.path, respond(404, {}))(request, writer)
+                    await writer.drain()
+                    continue
                 self.seen.append(request)
+                if (peer := writer.get_extra_info("peername")) not in self.connections:
+                    self.connections.append(peer)
                 behaviour = self._default
                 if request.method == "POST" and self._queue:
                     behaviour = self._queue.popleft()

@@ -60,6 +60,33 @@ def _use_ollama(config: ConfigFile, url: str) -> None:
     config.change('use = "simulated"', f'use = "ollama"\nbase_url = "{url}"')
 
 
+async def test_a_window_larger_than_the_servers_is_a_warning(config: ConfigFile, listening, weighbridge) -> None:
+    url = await listening(
+        {
+            "/props": {"default_generation_settings": {"n_ctx": 4096}, "total_slots": 2, "model_alias": "sim-small"},
+            "/slots": [{"id": 0, "is_processing": True}, {"id": 1, "is_processing": False}],
+            "/v1/models": {"data": [{"id": "sim-small"}]},
+        }
+    )
+    config.change('use = "simulated"', f'use = "openai"\nbase_url = "{url}/v1"')
+    ended = await weighbridge("doctor")
+    assert ended.code == 0
+    assert (
+        "warn  upstream small: answers, and serves sim-small; llama.cpp: loaded, holds 4,096 tokens, 1 of 2 at work; "
+        "context_window = 8192 is more than that: only 4096 are used"
+    ) in " ".join(ended.out.split()).replace("warn upstream", "warn  upstream")
+
+
+async def test_a_server_with_another_model_is_a_warning(config: ConfigFile, listening, weighbridge) -> None:
+    url = await listening({"/props": {"model_path": "/models/other-7b.gguf"}, "/v1/models": {"data": [{"id": "x"}]}})
+    config.change('use = "simulated"', f'use = "openai"\nbase_url = "{url}/v1"')
+    out = " ".join((await weighbridge("doctor")).out.split())
+    assert "warn  upstream small: answers, but does not list sim-small" in out.replace(
+        "warn upstream", "warn  upstream"
+    )
+    assert "serves other-7b, not sim-small" in out
+
+
 async def test_a_price_that_is_not_known_is_a_warning(config: ConfigFile, weighbridge) -> None:
     config.change('input_usd_per_mtok = "1"\noutput_usd_per_mtok = "4.50"\n', "")
     ended = await weighbridge("doctor")
