@@ -34,6 +34,14 @@ types:
 test *arguments:
     "{{ bin }}/python" -m pytest {{ arguments }}
 
+# Every client there is, in environments of their own, and the table of it in docs/compatibility.md; needs npm
+clients *names:
+    "{{ bin }}/python" tests/clients/run.py {{ names }}
+
+# Odd bodies by the thousand, over kept connections
+fuzz many="200000":
+    WEIGHBRIDGE_FUZZ_BODIES={{ many }} "{{ bin }}/python" -m pytest tests/fuzz --capture=no
+
 # Every figure that the documents claim, measured again on this machine
 bench:
     for script in benchmarks/*.py; do echo "== $script"; "{{ bin }}/python" "$script" || exit 1; done

@@ -133,7 +133,7 @@ def error_in_the_middle(stage: Stage) -> None:
             "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Par"}, "finish_reason": None}],
         }
     ).encode()
-    stage.local.then(raw_stream(b"data: " + good + b"\n\n", b'data: {"error": {"message": "crashed"}}\n\n'))
+    stage.local.always(raw_stream(b"data: " + good + b"\n\n", b'data: {"error": {"message": "crashed"}}\n\n'))
     stage.fails("stream", prompt=PROMPT)
 
 

@@ -146,7 +146,7 @@ def message_cut(stage: Stage) -> None:
             "choices": [{"index": 0, "delta": {"content": "Par"}, "finish_reason": None}],
         }
     ).encode()
-    stage.local.then(raw_stream(b"data: " + good + b"\n\n", b'data: {"error": {"message": "crashed"}}\n\n'))
+    stage.local.always(raw_stream(b"data: " + good + b"\n\n", b'data: {"error": {"message": "crashed"}}\n\n'))
     stage.fails("message_stream", body=body())
 
 

@@ -1,0 +1,144 @@
+"""Odd bodies over kept connections: never a 5xx, never a dropped connection, and each connection goes on serving.
+
+$WEIGHBRIDGE_FUZZ_BODIES says how many; by default it is a small part of what `just fuzz` sends.
+"""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bodies import Body, bodies
+from hypothesis import HealthCheck, Phase, given, settings
+from lenient import lenient
+from line import Answer, Line
+from running import RunningGateway, two_upstreams
+from scripted import SENTENCE, ScriptedUpstream
+
+MANY = int(os.environ.get("WEIGHBRIDGE_FUZZ_BODIES", "2000"))
+LINES = 4
+COUNT = "/v1/messages/count_tokens"  # no request of the ledger's, so it has no id
+GOOD = Body(
+    "/v1/chat/completions", json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hi"}]}).encode()
+)
+
+
+class Fuzzed:
+    """A gateway under fire: its lines, and what came of it."""
+
+    def __init__(self, gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+        self.gateway = gateway
+        self.upstream = upstream
+        self.lines = [Line(gateway.port) for _ in range(LINES)]
+        self.statuses: Counter[int] = Counter()
+
+    def line(self) -> Line:
+        line = self.lines.pop(0)
+        self.lines.append(line)
+        return line
+
+    def renew(self) -> None:
+        """After a failure: so that what comes next, when the example is made smaller, has a fair start."""
+        for line in self.lines:
+            line.close()
+        self.lines = [Line(self.gateway.port) for _ in range(LINES)]
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
+    with ScriptedUpstream() as upstream:
+        upstream.always(lenient)
+        config = two_upstreams(upstream.url, upstream.url)
+        config["upstreams"]["chat"] = {**config["upstreams"]["local"], "model": "chat-1", "endpoints": []}
+        with RunningGateway(tmp_path_factory.mktemp("fuzz"), config) as gateway:
+            target = Fuzzed(gateway, upstream)
+            yield target
+            total = sum(target.statuses.values())
+            told = ", ".join(f"{count:,} times {status}" for status, count in sorted(target.statuses.items()))
+            sys.stdout.write(f"\n{total:,} odd bodies, a good one after each: {told}\n")
+            for line in target.lines:
+                line.close()
+
+
+@settings(
+    max_examples=MANY,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate, Phase.shrink),
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(body=bodies())
+def test_no_body_makes_a_5xx_or_breaks_its_connection(fuzzed: Fuzzed, body: Body) -> None:
+    line = fuzzed.line()
+    try:
+        answer = line.post(body.path, body.raw)
+        fuzzed.statuses[answer.status] += 1
+        is_well_answered(body, answer)
+        good = line.post(GOOD.path, GOOD.raw)
+        assert good.status == 200
+        assert good.json["choices"][0]["message"]["content"] == SENTENCE
+        is_well_sent(fuzzed.upstream)
+    except BaseException:
+        fuzzed.renew()
+        raise
+
+
+def is_well_sent(upstream: ScriptedUpstream) -> None:
+    """What reached the server is proper JSON, for one of its models."""
+    arrived = upstream.seen[:]
+    upstream.seen.clear()
+    for seen in arrived:
+        assert strict(seen.body)["model"] in {"small-1", "large-1", "chat-1"}
+
+
+def is_well_answered(body: Body, answer: Answer) -> None:
+    """A whole and proper answer, or a refusal in the shape of its API."""
+    assert answer.status < 500, answer.body
+    assert answer.headers.get("x-request-id") or body.path == COUNT
+    if answer.headers["content-type"].startswith("text/event-stream"):
+        assert answer.status == 200
+        assert is_ended(body.path, answer.body), answer.body[-300:]
+        return
+    said = strict(answer.body)
+    if answer.status == 200:
+        assert "error" not in said or said["error"] is None
+        return
+    if body.path.startswith("/v1/messages"):
+        assert said.keys() == {"type", "error"}
+        assert said["type"] == "error"
+        assert said["error"].keys() == {"type", "message"}
+    else:
+        assert said.keys() == {"error"}
+        assert said["error"].keys() == {"message", "type", "param", "code"}
+    assert isinstance(said["error"]["message"], str)
+    assert said["error"]["message"]
+
+
+def is_ended(path: str, raw: bytes) -> bool:
+    events = raw.rstrip().split(b"\n\n")
+    if path == "/v1/messages":
+        return events[-1].startswith(b"event: message_stop\n")
+    if path == "/v1/responses":
+        return events[-1].startswith((b"event: response.completed\n", b"event: response.incomplete\n"))
+    return events[-1] == b"data: [DONE]"
+
+
+def strict(raw: bytes) -> Any:
+    """JSON as the standard has it: no NaN, no name twice, no half of a surrogate pair."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len({name for name, _ in pairs}) == len(pairs), raw[:300]
+        return dict(pairs)
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(raw.decode(), object_pairs_hook=unique, parse_constant=refuse)
+
+
+def test_as_many_as_were_asked_for(fuzzed: Fuzzed) -> None:
+    assert sum(fuzzed.statuses.values()) >= MANY
