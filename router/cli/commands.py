@@ -168,9 +168,10 @@ Language = Annotated[str | None, typer.Option(help="Only what knows it, by its c
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context, config: Config = DEFAULT, as_json: Json = False) -> None:
-    """List the model names that a client may ask for; list, show and recommend tell about small models.
+    """List the names that clients may ask for, and small models.
 
-    Without a verb of its own it reads the config file. The three verbs read the catalogue, and no config file.
+    Without a verb of its own it lists the config file's names. Its verbs (list, show, recommend) tell about small models
+    from the catalogue, and read no config file.
     """
     if context.invoked_subcommand:
         return
