@@ -157,4 +157,5 @@ def show_change(change: Change, *, is_written: bool, how: str) -> None:
         typer.echo(f"{change.path} says so already.")
         return
     typer.echo(change.diff)
-    typer.echo(f"Wrote {change.path}; `weighbridge reload` tells a gateway that runs." if is_written else f"Nothing was written: {how}.")
+    wrote = f"Wrote {change.path}; `weighbridge reload` tells a gateway that runs."
+    typer.echo(wrote if is_written else f"Nothing was written: {how}.")

@@ -170,8 +170,8 @@ Language = Annotated[str | None, typer.Option(help="Only what knows it, by its c
 def models(context: typer.Context, config: Config = DEFAULT, as_json: Json = False) -> None:
     """List the names that clients may ask for, and small models.
 
-    Without a verb of its own it lists the config file's names. Its verbs (list, show, recommend) tell about small models
-    from the catalogue, and read no config file.
+    Without a verb of its own it lists the config file's names. Its verbs (list, show, recommend) tell about small
+    models from the catalogue, and read no config file.
     """
     if context.invoked_subcommand:
         return
