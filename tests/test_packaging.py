@@ -77,6 +77,7 @@ def test_every_data_file_of_the_three_folders_ships(wheel: ZipFile) -> None:
         "weighbridge/py.typed",
         "weighbridge/default.toml",
         "weighbridge/demo/prompts.jsonl",
+        "weighbridge/state/take.lua",
         "weighbridge/classifiers/artefact/encoder.onnx",
         "weighbridge/classifiers/artefact/head.npz",
         "weighbridge/classifiers/artefact/manifest.json",

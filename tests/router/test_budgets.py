@@ -1,12 +1,13 @@
 """What a budget counts, when its span begins and ends, and how it presses."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 from pydantic import ValidationError
 
 from weighbridge.budgets import Budget, Budgets, Exhausted, Hold
-from weighbridge.ledger.base import Spent
+from weighbridge.ledger.base import CannotOpen, Spent
 from weighbridge.state.base import Claim, State, Unreachable
 from weighbridge.state.memory import Memory
 
@@ -139,3 +140,47 @@ async def test_a_state_that_does_not_answer_lets_pass_or_stops_as_configured():
     assert await budgets({"usd": "1"}, state=Away()).pressure("ann", "auto") == 0
     with pytest.raises(Unreachable):
         await claim(budgets({"usd": "1"}, state=Away(fail="closed")))
+
+
+async def test_budgets_that_are_new_to_a_state_begin_where_the_ledger_stands():
+    state, spent = Memory(), [Spent("ann", "auto", "remote", 0, 3, 0)]
+    assert isinstance(await claim(budgets({"requests": 10}, spent=spent, state=state)), Hold)
+    stricter = budgets({"requests": 4}, spent=spent, state=state)
+    assert isinstance(await claim(stricter), Hold)
+    assert isinstance(await claim(stricter), Exhausted)
+    # The same budgets again, as after a reload, go on where they were.
+    assert isinstance(await claim(budgets({"requests": 4}, spent=[], state=state)), Exhausted)
+
+
+class Forgetful(Memory):
+    """A store whose counters another gateway keeps taking away."""
+
+    async def rebuild(self, levels: dict[str, tuple[int, float]]) -> bool:
+        return False
+
+
+async def test_a_state_that_cannot_be_built_up_counts_as_one_that_does_not_answer():
+    assert isinstance(await claim(budgets({"usd": "1"}, state=Forgetful())), Hold)
+    with pytest.raises(Unreachable):
+        await claim(budgets({"usd": "1"}, state=Forgetful(fail="closed")))
+
+
+async def test_without_the_ledger_there_is_nothing_to_rebuild_counters_from():
+    def away(_: datetime) -> list[Spent]:
+        raise CannotOpen("the ledger is away")
+
+    with pytest.raises(Unreachable):
+        await claim(Budgets([Budget(name="b", usd="1")], Memory(fail="closed"), away))
+
+
+async def test_the_counters_are_rebuilt_once_for_all_who_wait_for_them():
+    asked = []
+
+    def spent(since: datetime) -> list[Spent]:
+        asked.append(since)
+        return [Spent("ann", "auto", "remote", 0, 7, 0)]
+
+    them = Budgets([Budget(name="b", requests=10)], Memory(), spent)
+    found = await asyncio.gather(*(claim(them) for _ in range(20)))
+    assert sum(isinstance(one, Hold) for one in found) == 3
+    assert len(asked) == 1
