@@ -3,8 +3,10 @@
 import asyncio
 import os
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -97,7 +99,8 @@ def _fit(  # noqa: PLR0913  # the labels, and what becomes of them
         show_notes(found.notes)
         if len(found.labels) < _FEW:
             print_finding(console(), "warn", "", f"{_FEW} labels and more make the gap between the models learnable.")
-    fitted = own.fit_own(found.labels, base, cache=cache_folder(), held_out=fitting.held_out, say=say)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():  # training tells how far it is
+        fitted = own.fit_own(found.labels, base, cache=cache_folder(), held_out=fitting.held_out, say=say)
     out = fitting.output or Path("artefacts") / fitted.version
     own.write(fitted, base, out)
     is_worth_it = fitted.comparison.beats_shuffled
