@@ -8,16 +8,17 @@ upstream by name gets one attempt at it.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from weighbridge.breaker import Breaker
 from weighbridge.budgets import Budgets, Exhausted, Hold
-from weighbridge.errors import Limited, OverBudget, Refused, Unavailable, UpstreamError, WeighbridgeError
+from weighbridge.errors import Busy, Limited, OverBudget, Refused, Unavailable, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, Ledger, Settlement
+from weighbridge.queues import UNKNOWN_S, Average, Full, Line
 from weighbridge.state.base import Unreachable
 from weighbridge.telemetry import Metrics
-from weighbridge.trip import CIRCUIT_OPEN, Trip
+from weighbridge.trip import BUSY, CIRCUIT_OPEN, Trip
 from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T")
@@ -45,13 +46,16 @@ class Attempts:
         ledger: Ledger,
         metrics: Metrics,
         budgets: Budgets,
-        upstreams: Iterable[str],
+        upstreams: Mapping[str, Upstream],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
         self._metrics = metrics
         self._budgets = budgets
         self.breakers = {name: Breaker(now) for name in upstreams}
+        self.lines = {n: Line(u.max_concurrent, u.queue, now) for n, u in upstreams.items() if u.max_concurrent}
+        self._takes = {name: Average() for name in upstreams}  # until an answer, or the first of it, is here
+        self._now = now
         self._leaving: set[asyncio.Future[None]] = set()
 
     async def make(self, trip: Trip, act: Callable[[Upstream], Awaitable[T]]) -> T:
@@ -61,8 +65,9 @@ class Attempts:
             name = self._next(trip, left)
             if name is None:
                 raise await self._turned_away(trip, self._nobody_answers(trip))
-            if not await self._reserve(trip, name, left):
+            if not await self._is_ready(trip, name, left):
                 continue
+            began_s = self._now()
             try:
                 answer = await act(trip.plan.reach[name])
             except UpstreamError as error:
@@ -72,6 +77,7 @@ class Attempts:
                 raise
             else:
                 self.breakers[name].succeeded()
+                self._takes[name].add(self._now() - began_s)
                 return answer
 
     def _next(self, trip: Trip, left: list[str]) -> str | None:
@@ -82,9 +88,71 @@ class Attempts:
             trip.skipped[left.pop(0)] = CIRCUIT_OPEN
         return None
 
+    async def _is_ready(self, trip: Trip, name: str, left: list[str]) -> bool:
+        """A place and a reservation. False where the next one in line is to be tried instead."""
+        if not await self._seated(trip, name, left):
+            return False
+        is_reserved = False
+        try:
+            is_reserved = await self._reserve(trip, name, left)
+        finally:
+            if not is_reserved:
+                self._stand_up(trip)
+        return is_reserved
+
+    async def _seated(self, trip: Trip, name: str, left: list[str]) -> bool:
+        """Take a place where the upstream has a line. False where another one is likely to answer sooner."""
+        line = self.lines.get(name)
+        if line is None:
+            return True
+        began_s = self._now()
+        try:
+            trip.seat = await line.enter(self._patience_s(trip, name, left[1:]))
+        except Full as full:
+            self.breakers[name].left()
+            trip.skipped[left.pop(0)] = BUSY
+            if left:
+                return False
+            message = "The local upstream is busy, and the request must not go elsewhere."
+            raise await self._turned_away(trip, Busy(message, retry_after_s=max(1.0, full.wait_s))) from None
+        except asyncio.CancelledError:
+            self.breakers[name].left()
+            self._left_in_line(trip)
+            raise
+        finally:
+            trip.queued(self._now() - began_s)
+        return True
+
+    def _patience_s(self, trip: Trip, name: str, others: list[str]) -> float | None:
+        """How long to wait for a place: no longer than another would take. None where there is no other."""
+        open_ones = [other for other in others if self.breakers[other].wait_s == 0]
+        if not open_ones:
+            return None
+        spill_after_s = trip.plan.reach[name].spill_after_s
+        if spill_after_s is not None:
+            return spill_after_s
+        known = (self._takes[other].seconds for other in open_ones)
+        return min(UNKNOWN_S if seconds is None else seconds for seconds in known)
+
+    def _left_in_line(self, trip: Trip) -> None:
+        """The client did not wait."""
+        if trip.attempts:
+            self.abandon(trip, trip.total)
+            return
+        opening = trip.opening(store_prompt=self._ledger.store_prompts)
+        closing = trip.unanswered(Busy("The client left."))._replace(http_status=499, end_reason="client_gone")
+        self._see_off(asyncio.ensure_future(self._ledger.turned_away(opening, closing)))
+
+    @staticmethod
+    def _stand_up(trip: Trip) -> None:
+        """Give the place back, if there is one."""
+        if trip.seat:
+            trip.seat.leave()
+
     async def _failed(self, trip: Trip, error: UpstreamError, left: list[str]) -> None:
         """Book a failure. Returns when another attempt is due, with `left` as it now is."""
         name = trip.attempt.upstream
+        self._stand_up(trip)
         self._tell_breaker(name, error)
         self._metrics.attempt_failed(name, error.code)
         settlement = trip.failed(error)
@@ -147,7 +215,8 @@ class Attempts:
         """Go on without an upstream that a budget closes: to local ones within reach, if it leaves those open."""
         trip.skipped[name] = used_up.budget.name
         reach = trip.plan.reach
-        tried = {attempt.upstream for attempt in trip.attempts} | trip.skipped.keys()
+        closed = {name for name, why in trip.skipped.items() if why != BUSY}
+        tried = {attempt.upstream for attempt in trip.attempts} | closed
         is_open = used_up.budget.at_cap == "local"
         local = [n for n in (*left, *reach) if is_open and reach[n].location == "local" and n not in tried]
         left[:] = dict.fromkeys(local)
@@ -183,6 +252,7 @@ class Attempts:
 
     async def close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         """The last attempt has ended, and with it the request."""
+        self._stand_up(trip)
         closing = trip.closing(http_status)
         self._metrics.request_ended(trip.plan, closing)
         await self._put_right(trip, settlement)
@@ -195,6 +265,7 @@ class Attempts:
 
     def abandon(self, trip: Trip, settlement: Settlement) -> None:
         """The client has left: the row is on its way to the disk, and there is nobody to wait for it."""
+        self._stand_up(trip)
         self.breakers[trip.attempt.upstream].left()
         closing = trip.closing(499)
         self._metrics.request_ended(trip.plan, closing)

@@ -9,6 +9,7 @@
   x Unauthorized              401  no key, or a wrong one
   x Denied                    403  a rule or the fence says no
   x OverBudget                429  the caller's budget is used up
+  x Busy                      429  every place is taken, and nobody else may answer
   + UpstreamError             an upstream failed; another may be tried before the first byte
     - Refused                 its own 4xx about the request: passed on, never tried elsewhere
     - Incapable               400  it cannot do what the request needs; another may
@@ -89,6 +90,10 @@ class Denied(WeighbridgeError):
 class OverBudget(WeighbridgeError):
     status, type, code = 429, "rate_limit_error", "budget_exceeded"
     should_retry = False
+
+
+class Busy(WeighbridgeError):
+    status, type, code = 429, "rate_limit_error", "local_busy"
 
 
 class Unavailable(WeighbridgeError):

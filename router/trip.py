@@ -9,10 +9,12 @@ from weighbridge.cache import Kept, Verdict
 from weighbridge.errors import CLIENT_GONE, Denied, OverBudget, Refused, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.planning import Plan
+from weighbridge.queues import Seat
 from weighbridge.schemas import Request
 from weighbridge.units import Price, Usage, cost_of
 
 CIRCUIT_OPEN = "circuit_open"
+BUSY = "busy"
 Prices = Mapping[str, Price | None]  # by the upstream's name
 
 
@@ -43,7 +45,10 @@ class Trip:
         self.cache: Verdict | None = None  # None where there is no cache
         self.keep_as: str | None = None  # under which key the cache may keep the answer
         self.kept: Kept | None = None  # the answer that is given again, without an attempt
-        self.skipped: dict[str, str] = {}  # upstreams that were left out, and why: "circuit_open", or a budget's name
+        self.skipped: dict[
+            str, str
+        ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", or a budget's name
+        self.seat: Seat | None = None  # its place at an upstream that has a line
 
     @property
     def attempt(self) -> Attempt:
@@ -62,7 +67,8 @@ class Trip:
     def reason(self) -> str:
         if not self.was_fallback:
             return self.plan.decision.reason
-        return "budget" if self.skipped.get(self.plan.decision.upstream, CIRCUIT_OPEN) != CIRCUIT_OPEN else "fallback"
+        skipped = self.skipped.get(self.plan.decision.upstream, CIRCUIT_OPEN)
+        return "fallback" if skipped in {CIRCUIT_OPEN, BUSY} else "budget"
 
     @property
     def why(self) -> str:
@@ -130,6 +136,10 @@ class Trip:
             location=upstream.location,
             reserved_nano_usd=reserved,
         )
+
+    def queued(self, seconds: float) -> None:
+        """It stood in line: that is the upstream's time, not ours."""
+        self._waited_s += seconds
 
     def answered(self) -> None:
         """The upstream's answer, or its first chunk, is here: from now on the time is the client's."""

@@ -95,6 +95,9 @@ class Upstream(BaseModel, ABC):
     cached_usd_per_mtok: str | None = None
     electricity: Electricity | None = None
     limits: Limits = Limits()
+    max_concurrent: int | None = Field(default=None, gt=0)
+    queue: int = Field(default=32, ge=0)
+    spill_after_s: float | None = Field(default=None, ge=0)
 
     @field_validator("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok")
     @classmethod
