@@ -2,8 +2,8 @@
 
 import asyncio
 
-from weighbridge.api import DIALECTS, ModelEndpoint
-from weighbridge.asgi import ASGIApp, Receive, Scope, Send, headers_of
+from weighbridge.api import DIALECTS, ModelEndpoint, new_request_id
+from weighbridge.asgi import ASGIApp, Message, Receive, Scope, Send, header, headers_of
 from weighbridge.cors import Cors, is_preflight
 from weighbridge.errors import MethodNotAllowed
 from weighbridge.forwarding import ForwardEndpoint, KeptResponses
@@ -46,7 +46,7 @@ class Snapshot:
             pages = self._pages or await self._loaded()
             # HEAD is GET without the body, and the server itself leaves that out.
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            await pages({**scope, "method": method}, receive, send)
+            await pages({**scope, "method": method}, receive, _numbered(send))
 
     async def _run(self, endpoint: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
@@ -84,6 +84,19 @@ class Snapshot:
         if KeptResponses.has(path):
             return self._kept_responses
         return self._forwards if ForwardEndpoint.has(path) else None
+
+
+def _numbered(send: Send) -> Send:
+    """A send that gives an answer its id where it has none yet; what calls an upstream does so itself."""
+
+    async def numbered(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            if not any(name == b"x-request-id" for name, _ in headers):
+                message = {**message, "headers": [*headers, header("x-request-id", new_request_id())]}
+        await send(message)
+
+    return numbered
 
 
 def _pages(parts: Parts) -> ASGIApp:

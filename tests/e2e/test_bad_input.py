@@ -111,6 +111,13 @@ def test_what_is_not_served_is_said_in_the_same_shape(gateway, method, path, sta
     assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/auto", "/v1/models/nobody", "/v1/nothing", "/metrics"])
+def test_every_answer_has_one_id(gateway, path):
+    ids = httpx.get(gateway.root + path).headers.get_list("x-request-id")
+    assert len(ids) == 1
+    assert ids[0].startswith("wb-")
+
+
 def test_half_a_request_and_then_silence_harms_nobody_else(gateway):
     with socket.create_connection(("127.0.0.1", gateway.port)) as slow:
         slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\n{")
