@@ -3,11 +3,13 @@
 import atexit
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,14 @@ def require() -> None:
         pytest.skip(words)
 
 
+def _free_port() -> int:
+    """Below those that the system gives to whoever connects: a server that is started again finds its port free."""
+    while True:
+        port = random.randrange(20000, 30000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class RedisServer:
     """Start it with `with`. options: those of redis.conf."""
 
@@ -36,8 +46,7 @@ class RedisServer:
         require()
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="weighbridge-redis-", dir="/tmp"))
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
+        self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
