@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import Field, field_validator
 
-from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable, UpstreamError
+from weighbridge.errors import Failed, Incapable, Limited, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Forward, Limits, Upstream
 from weighbridge.upstreams.link import Broken, Client, Link, NoConnection
 from weighbridge.upstreams.presence import LOOKS_AS, Presence, Watch, narrowed, of_openai_server
@@ -27,6 +27,8 @@ MAX_ERROR_BYTES = 64 << 10
 _VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-after")
 _BUSY = {503: 503, 504: 504, 529: 503}  # statuses of an upstream that tell the client more than a 502 would
 _JSON = "application/json"
+# llama.cpp says 500 where a template refuses a role, or the order of roles. The server is well.
+_TEMPLATE = re.compile(r"Jinja Exception: (.+)")
 _TOO_LONG = re.compile(
     r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
 )
@@ -279,6 +281,8 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
         return TimedOut("The upstream did not answer in time.")
     if 400 <= status < 500:
         return _refused(status, raw)
+    if status == 500 and (told := _TEMPLATE.search(error_fields(raw)[0] or "")):
+        return Incapable(f"The model's chat template refuses the request: {told[1]}")
     if 300 <= status < 400:
         return Failed("The upstream answered with a redirect, which is not followed.", code="upstream_redirect")
     error = Failed(f"The upstream failed with status {status}.", retry_after_s=retry_after_s)

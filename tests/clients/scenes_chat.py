@@ -173,15 +173,21 @@ def choices(stage: Stage) -> None:
     is_forwarded(stage, asked, SMALL)
 
 
-@scene(CHAT, "developer role, and `system` for a server that has none")
+@scene(CHAT, "developer role, and `system` for a server that has none", "llama.cpp says so with a 500: 0xku/kon#5")
 def developer(stage: Stage) -> None:
-    stage.own()
     body = {"model": "auto", "messages": [{"role": "developer", "content": "Be short."}, *messages()]}
-    stage.act("send", body=body)
-    assert stage.local.chats[-1].json["messages"][0]["role"] == "developer"
-    stage.local.then(respond(400, {"error": {"message": "Invalid role: developer", "type": "x", "code": None}}))
-    stage.act("send", body=body)
-    assert stage.local.chats[-1].json["messages"][0] == {"role": "system", "content": "Be short."}
+    in_plain_words = respond(400, {"error": {"message": "Invalid role: developer", "type": "x", "code": None}})
+    by_its_template = respond(
+        500, {"error": {"code": 500, "message": "\nError: Jinja Exception: Unexpected message role."}}
+    )
+    for refusing in (in_plain_words, by_its_template):
+        stage.own()
+        stage.act("send", body=body)
+        assert stage.local.chats[-1].json["messages"][0]["role"] == "developer"
+        stage.local.then(refusing)
+        stage.act("send", body=body)
+        assert stage.local.chats[-1].json["messages"][0] == {"role": "system", "content": "Be short."}
+    assert not stage.remote.chats
 
 
 @scene(CHAT, "structured output", "llama.cpp#11988, llama.cpp#9522, lmstudio#189")

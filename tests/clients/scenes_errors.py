@@ -170,3 +170,24 @@ def too_long(stage: Stage) -> None:
     stage.remote.always(serving())
     assert stage.act("chat", prompt=PROMPT)["text"] == SENTENCE
     assert len(stage.remote.chats) == 1
+
+
+@scene(
+    ERRORS,
+    "a conversation that one model's template refuses goes to the next",
+    "picoclaw#207, sdialog#122, nanobot#965",
+)
+def template_refuses(stage: Stage) -> None:
+    stage.own()
+    message = (
+        "\n------------\nWhile executing CallExpression\nError: Jinja Exception: Conversation roles must alternate."
+    )
+    refusing = respond(500, {"error": {"code": 500, "message": message, "type": "server_error"}})
+    stage.local.then(refusing)
+    assert stage.act("chat", prompt=PROMPT)["text"] == SENTENCE
+    assert len(stage.remote.chats) == 1
+    stage.model = SMALL
+    stage.local.always(refusing)
+    raised = stage.fails("chat", prompt=PROMPT)
+    assert raised.status in (400, None)
+    assert "CallExpression" not in raised.message

@@ -91,6 +91,20 @@ WORDS = [
         400,
         {"error": {"message": "Unexpected message role.", "type": "BadRequestError", "param": None, "code": 400}},
     ),
+    # llama.cpp
+    (
+        Lack.DEVELOPER_ROLE,
+        500,
+        {
+            "error": {
+                "code": 500,
+                "message": "\n------------\nWhile executing CallExpression at line 144, column 24 in source:\n"
+                "...{%- else %}{{- raise_exception('Unexpected message role.') }}...\n"
+                "Error: Jinja Exception: Unexpected message role.",
+                "type": "server_error",
+            }
+        },
+    ),
     (
         Lack.MAX_COMPLETION_TOKENS,
         400,

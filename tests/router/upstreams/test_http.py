@@ -1,5 +1,6 @@
 """What an upstream's failure means, in our own words."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -7,12 +8,13 @@ import pytest
 from pydantic import ValidationError
 from scripted import ScriptedUpstream, closed_port, respond
 
-from weighbridge.errors import Failed, Limited, Refused, TimedOut, Unreachable
+from weighbridge.errors import Failed, Incapable, Limited, Refused, TimedOut, Unreachable
 from weighbridge.upstreams.base import Limits
 from weighbridge.upstreams.http import refusal, retry_after
 from weighbridge.upstreams.openai import OpenAI
 from weighbridge.wire import error_fields, parse
 
+ROLES = "Conversation roles must alternate user/assistant/user/assistant/..."
 BODY = parse(b'{"model": "auto", "messages": [{"role": "user", "content": "hi"}]}')
 
 
@@ -39,6 +41,14 @@ def test_a_status_has_one_meaning(status, kind, code):
     error = refusal(status, {}, b"not json")
     assert type(error) is kind
     assert error.code == code
+
+
+def test_a_template_that_refuses_is_no_broken_server():
+    raw = json.dumps({"error": {"code": 500, "message": f"in source:\n...{{{{}}}}\nError: Jinja Exception: {ROLES}"}})
+    error = refusal(500, {}, raw.encode())
+    assert type(error) is Incapable
+    assert error.message == f"The model's chat template refuses the request: {ROLES}"
+    assert error.status == 400
 
 
 @pytest.mark.parametrize(
