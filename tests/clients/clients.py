@@ -57,7 +57,7 @@ _NUMBERS = {"big_integers": "JavaScript's numbers end at 2^53, so the client its
 QUICK = (
     Client("openai-python", "openai_sdk.py", None, _OPENAI),
     Client("anthropic-python", "anthropic_sdk.py", None, _ANTHROPIC),
-    *((Client("curl", "curl_command.py", None),) if shutil.which("curl") else ()),
+    *((Client("curl", "curl_command.py", None, _OPENAI | _ANTHROPIC),) if shutil.which("curl") else ()),
 )
 
 ALL = (
@@ -81,5 +81,5 @@ ALL = (
     Client("llm", "llm_command.py", "llm"),
     Client("codex", "codex_command.py", "codex"),
     Client("claude-code", "claude_code_command.py", "claude-code"),
-    Client("curl", "curl_command.py", None),
+    Client("curl", "curl_command.py", None, _OPENAI | _ANTHROPIC),
 )
