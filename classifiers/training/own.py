@@ -26,11 +26,11 @@ from weighbridge.classifiers.evaluation.table import plain
 from weighbridge.classifiers.minilm import ENCODER, HEAD, TOKENIZER, Encoder
 from weighbridge.classifiers.training import own_card
 from weighbridge.classifiers.training.embed import Inputs, read
-from weighbridge.classifiers.training.ensemble import fit_with_unseen
+from weighbridge.classifiers.training.ensemble import Fitted, fit_with_unseen
 
 Say = Callable[[str], None]
 
-ENOUGH = 600  # rows from which on a part is held out; fewer are too dear for that, and are measured in turn
+ENOUGH = 600  # questions from which on a part is held out whole; fewer are too dear for that
 HELD_OUT = 0.25
 # What the three operating points are chosen for, as parts of the large model's quality.
 _WANTED = {"cost": 0.9, "balanced": 0.95, "quality": 0.98}
@@ -38,11 +38,7 @@ _WANTED = {"cost": 0.9, "balanced": 0.95, "quality": 0.98}
 
 @dataclass(frozen=True)
 class OwnFit:
-    """A fitted head and what is known of it.
-
-    held_out: rows that nothing was fitted on; 0 where every row was measured by a head that had not seen its question,
-        five heads in turn, and then all were fitted on.
-    """
+    """A fitted head and what is known of it. held_out: rows that nothing was fitted on, which a promise needs."""
 
     head: heads.Head
     points: Mapping[str, OperatingPoint]
@@ -82,9 +78,10 @@ def fit_own(  # noqa: PLR0913  # labels, a base, and how to go about it
     threads: int = 2,
     say: Say = lambda _: None,
 ) -> OwnFit:
-    """held_out: the share of the questions to measure on; 0 measures in turn; None decides by their number.
+    """Fit on the questions that are not held out, and measure every row by a head that had not seen its question.
 
-    cache: a folder that keeps embeddings of the base's encoder. Raises TooLittle.
+    held_out: the share of the questions that nothing is fitted on; None decides by their number. cache: a folder that
+    keeps embeddings of the base's encoder. Raises TooLittle.
     """
     labels.check()
     if held_out is None:
@@ -100,21 +97,24 @@ def fit_own(  # noqa: PLR0913  # labels, a base, and how to go about it
         seen.embedding, fitted.prompt, fitted.small, fitted.large, base=base.head, stems=fitted.stem.tolist()
     )
     points = operating_points(fitted, found.unseen)
-    say(f"measuring on {int(out.sum()) or len(fitted):,} rows")
-    measured, scores = _measured(labels, inputs, out, found.head, found.unseen, base.head)
+    say(f"measuring on {len(labels):,} rows")
+    scores = {
+        "this head": _unseen(inputs, out, found),
+        "before": heads.scores(base.head, inputs),
+        LENGTH: _by_length(fitted, labels),
+    }
     abstained = float(heads.abstains(found.head, inputs[out]).mean()) if out.any() else 0.0
-    comparison = compare(measured, scores, points["balanced"].threshold, abstained=abstained)
+    comparison = compare(labels, scores, points["balanced"].threshold, abstained=abstained)
     return OwnFit(found.head, points, comparison, fitted, int(out.sum()))
 
 
-def _measured(  # noqa: PLR0913, PLR0917  # two parts of the rows, two heads
-    labels: Labels, inputs: Inputs, out: NDArray[np.bool_], head: heads.Head, unseen: Floats, base: heads.Head
-) -> tuple[Labels, dict[str, Floats]]:
-    """The rows to measure on, and the score of each classifier there."""
-    rows, seen = (labels[out], inputs[out]) if out.any() else (labels, inputs)
-    mine = heads.scores(head, seen) if out.any() else unseen
-    before = heads.scores(base, seen)
-    return rows, {"this head": mine, "before": before, LENGTH: _by_length(labels[~out], rows)}
+def _unseen(inputs: Inputs, out: NDArray[np.bool_], found: Fitted) -> Floats:
+    """The score of each row from a head that had not seen its question. out: those that none has."""
+    scores = np.empty(len(out))
+    scores[~out] = found.unseen
+    if out.any():
+        scores[out] = heads.scores(found.head, inputs[out])
+    return scores
 
 
 def _by_length(fitted: Labels, rows: Labels) -> Floats:

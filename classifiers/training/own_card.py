@@ -12,7 +12,7 @@ CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a head was fitted on. sources: rows by where their labels came from. held_out: 0 is measured in turn."""
+    """What a head was fitted on. sources: rows by where their labels came from."""
 
     base: str
     rows_fitted: int
@@ -24,9 +24,9 @@ class Facts:
 
 def card(version: str, facts: Facts, comparison: Comparison, points: Mapping[str, OperatingPoint]) -> str:
     """The card as Markdown. No prompt is quoted in it."""
-    how = f"{facts.rows_held_out:,} rows that nothing was fitted on"
-    if not facts.rows_held_out:
-        how = "every row, each scored by a head that had not seen its question (five in turn)"
+    how = f"{facts.rows_fitted + facts.rows_held_out:,} rows, each by a head that had not seen its question"
+    if facts.rows_held_out:
+        how += f"; nothing at all was fitted on {facts.rows_held_out:,} of them"
     rows = [f"| `{name}` | {point.threshold:.3f} | {point.chosen_for} |" for name, point in points.items()]
     return _CARD.format(
         version=version,

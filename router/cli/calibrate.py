@@ -111,7 +111,8 @@ def _promised(config: Config, policy: Policy, path: Path | None, wanted: Wanted,
     labels = labels[is_fresh & labels.one_per_stem]
     if len(labels) < LEAST:
         raise TooLittle(
-            f"{len(labels):,} labels that the classifier was not fitted on are too few: {LEAST} are the least"
+            f"{len(labels):,} labels that the classifier was not fitted on are too few: {LEAST} are the least;"
+            " label others, or hold some back with `weighbridge fit --hold-out 0.25`"
         )
     if not as_json:
         show_notes(notes)

@@ -113,9 +113,8 @@ def _fit(  # noqa: PLR0913  # the labels, and what becomes of them
         more = {"rows_held_out": fitted.held_out, "notes": found.notes, "activated": bool(change) and use}
         print_json(plain({**facts, **more, **fitted.comparison.as_fields(), "diff": change.diff if change else None}))
         return is_worth_it
-    if not fitted.held_out:
-        say("Too few rows to hold some back: each was scored by a head that had not seen its question, five in turn.")
     show(fitted.comparison)
+    say("Each row was scored by a head that had not seen its question." + _held_out(fitted.held_out))
     say(f"Wrote {out} ({fitted.version}).")
     if not is_worth_it and not fitting.force:
         say("It is not put to use: on these labels it is no better than chance. --force does all the same.")
@@ -123,6 +122,12 @@ def _fit(  # noqa: PLR0913  # the labels, and what becomes of them
         show_change(change, is_written=use, how="--activate writes it")
         _warn_of_thresholds(config)
     return is_worth_it
+
+
+def _held_out(rows: int) -> str:
+    if rows:
+        return f" Nothing was fitted on {rows:,} of them: `weighbridge calibrate --quality` can use those."
+    return " All of them were fitted on: a promise of quality needs other labels, or --hold-out 0.25."
 
 
 def _warn_of_thresholds(config: Config | None) -> None:

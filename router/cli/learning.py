@@ -37,7 +37,7 @@ def fit(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder of the artefact.")] = None,
     base: Annotated[Path | None, typer.Option(help="The artefact to build on; the shipped one.")] = None,
     hold_out: Annotated[
-        float | None, typer.Option(help="The share to measure on; 0 measures in turn.", min=0, max=0.9)
+        float | None, typer.Option(help="The share of the questions that nothing is fitted on.", min=0, max=0.9)
     ] = None,
     activate: Annotated[bool, typer.Option("--activate", help="Put it to use: write it into the config file.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Put it to use though it is no better than chance.")] = False,

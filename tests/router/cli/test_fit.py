@@ -28,7 +28,7 @@ async def test_it_prints_the_table_writes_an_artefact_and_changes_nothing(config
     assert ended.code == 0, ended.err
     for word in ("AUROC", "CPT80", "cost at 98 %", "before", "shuffled", "It beats the shuffled control"):
         assert word in ended.out
-    assert "Too few rows to hold some back" in ended.out
+    assert "All of them were fitted on: a promise of quality needs other labels" in ended.out
     assert "+artefact = " in ended.out
     assert "Nothing was written: --activate writes it" in ended.out
     assert config.text == before
@@ -50,6 +50,14 @@ async def test_it_is_put_to_use_when_asked_for(config: ConfigFile, weighbridge) 
     again = await weighbridge("eval", path)
     assert again.code == 2
     assert "all 100 rows were fitted on" in again.err
+
+
+async def test_what_was_held_back_serves_for_a_promise(config: ConfigFile, weighbridge) -> None:
+    path = str(labels(config.beside("a.jsonl"), rows=300))
+    ended = await weighbridge("fit", path, "--activate", "--hold-out", "0.3")
+    assert "Nothing was fitted on 90 of them" in ended.out
+    said = json.loads((await weighbridge("calibrate", path, "--quality", "0.7", "--json")).out)
+    assert said["labels"] == 90
 
 
 async def test_one_that_is_no_better_than_chance_is_not_used_unless_forced(config: ConfigFile, weighbridge) -> None:
