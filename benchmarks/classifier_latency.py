@@ -89,7 +89,7 @@ def agreement(folder: Path, data: Path | None) -> dict[str, float]:
     from weighbridge.classifiers import window  # noqa: PLC0415
     from weighbridge.classifiers.minilm import SHIPPED, MiniLM  # noqa: PLC0415
     from weighbridge.classifiers.training import dataset, export, fit, weights  # noqa: PLC0415
-    from weighbridge.classifiers.training.measure import spearman  # noqa: PLC0415
+    from weighbridge.classifiers.training.build import spearman  # noqa: PLC0415
 
     rows = dataset.load(data)
     rows = rows[rows.held_out]

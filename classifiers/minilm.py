@@ -57,7 +57,7 @@ class MiniLM(Classifier):
         """
         ends = [window.ends_of(text) for text in texts]
         rows = zip(texts, ends, self._encoder.tokens_of(ends), strict=True)
-        return [self._assess(features.count(end, len(text)), tokens) for text, end, tokens in rows]
+        return [self._assess(*features.both(end, len(text)), tokens) for text, end, tokens in rows]
 
     @property
     def thresholds(self) -> Mapping[str, float]:
@@ -67,11 +67,11 @@ class MiniLM(Classifier):
     def version(self) -> str:
         return self._manifest.version
 
-    def _assess(self, counts: NDArray[np.float32], tokens: Sequence[int]) -> Assessment:
-        verdict = self._head.judge(self._encoder.embed(tokens), counts)
+    def _assess(self, counts: NDArray[np.float32], words: NDArray[np.int64], tokens: Sequence[int]) -> Assessment:
+        verdict = self._head.judge(self._encoder.embed(tokens), counts, words)
         known = verdict.task_probability >= self._manifest.task_minimum
         task = self._manifest.tasks[verdict.task] if known else None
-        return Assessment(verdict.score, task, verdict.task_probability)
+        return Assessment(verdict.score, task, verdict.task_probability, verdict.abstained)
 
 
 class Encoder:

@@ -8,11 +8,11 @@ import numpy as np
 from weighbridge.classifiers import head as heads
 from weighbridge.classifiers import window
 from weighbridge.classifiers.artefacts import OperatingPoint
+from weighbridge.classifiers.evaluation.metrics import Floats
+from weighbridge.classifiers.head import Inputs, scores
 from weighbridge.classifiers.minilm import ENCODER, HEAD, TOKENIZER, Encoder
-from weighbridge.classifiers.training import calibrate, card, dataset, evaluate, export, fit, weights
+from weighbridge.classifiers.training import calibrate, card, dataset, embed, ensemble, evaluate, export, fit, weights
 from weighbridge.classifiers.training.dataset import Rows
-from weighbridge.classifiers.training.fit import Inputs
-from weighbridge.classifiers.training.measure import Floats, spearman
 
 _COMPARED = 400  # held-out prompts on which the int8 engine is compared with the reference
 
@@ -28,11 +28,11 @@ def _build(data: Path | None, found: Path, out: Path, cache: Path | None, thread
     print("exporting the encoder", flush=True)
     export.write_encoder(found, out / ENCODER)
     export.write_tokenizer(found, out / TOKENIZER)
-    encoder = fit.open_encoder(out)
+    encoder = embed.open_encoder(out)
 
     rows = dataset.load(data, use=("train", "development"))
     print(f"embedding {len(rows.prompt):,} prompts", flush=True)
-    inputs = fit.read(rows.prompt, encoder, cache, threads)
+    inputs = embed.read(rows.prompt, encoder, cache, threads)
     for_fit = ~rows.held_out
     head = _fitted(inputs[for_fit], rows[for_fit], out)
 
@@ -42,7 +42,7 @@ def _build(data: Path | None, found: Path, out: Path, cache: Path | None, thread
     length = _length(rows[for_fit])
     findings = card.Findings(
         lines=evaluate.table(
-            rows[rows.held_out], fit.scores(head[0], inputs[rows.held_out]), head[1]["balanced"].threshold, length
+            rows[rows.held_out], scores(head[0], inputs[rows.held_out]), head[1]["balanced"].threshold, length
         ),
         thresholds=head[1],
         length=length,
@@ -60,7 +60,7 @@ def _fitted(inputs: Inputs, rows: Rows, out: Path) -> tuple[heads.Head, dict[str
     """Fit, calibrate, choose thresholds; write the head."""
     print(f"fitting on {len(rows.prompt):,} prompts", flush=True)
     seen = calibrate.unseen(inputs, rows)
-    head = calibrate.calibrated(fit.fit(inputs, rows), seen, rows)
+    head = calibrate.calibrated(fit.fit(inputs, rows, seen.weights), inputs, seen, rows)
     (out / HEAD).write_bytes(heads.write(head))
     return head, dict(calibrate.operating_points(head, seen, rows))
 
@@ -68,13 +68,13 @@ def _fitted(inputs: Inputs, rows: Rows, out: Path) -> tuple[heads.Head, dict[str
 def _length(rows: Rows) -> tuple[float, float]:
     """The constants of the length baseline."""
     length = np.log1p([float(len(prompt)) for prompt in rows.prompt])
-    return calibrate.logistic(length, rows.shortfall, rows.weight)
+    return ensemble.logistic(length, rows.shortfall, rows.weight)
 
 
 def _tasks(head: heads.Head, inputs: Inputs, rows: Rows) -> tuple[float, float]:
     """On held-out prompts of our own: the share whose task is named, and the share of those that is right."""
-    places = np.flatnonzero(rows.own & rows.held_out)
-    verdicts = [head.judge(inputs.embedding[i], inputs.counts[i]) for i in places]
+    places = np.flatnonzero((rows.dataset == dataset.OWN) & rows.held_out)
+    verdicts = [head.judge(inputs.embedding[i], inputs.counts[i], inputs.words[i]) for i in places.tolist()]
     named = np.array([verdict.task_probability >= card.TASK_MINIMUM for verdict in verdicts])
     right = np.array([dataset.TASKS[v.task] == rows.task[i] for v, i in zip(verdicts, places, strict=True)])
     return float(named.mean()), float(right[named].mean()) if named.any() else 0.0
@@ -91,5 +91,11 @@ def _agreement(
     exact = export.reference(found, tokens)
     served = inputs[which]
     cosine: Floats = (exact * served.embedding).sum(1)
-    scores = [fit.scores(head, x) for x in (served, Inputs(exact, served.counts))]
-    return spearman(*scores), (float(cosine.mean()), float(cosine.min()))
+    both = [scores(head, x) for x in (served, Inputs(exact, served.counts, served.words))]
+    return spearman(*both), (float(cosine.mean()), float(cosine.min()))
+
+
+def spearman(a: Floats, b: Floats) -> float:
+    """Do two scores rank alike? 1 is the same order."""
+    ranks = [np.argsort(np.argsort(x)).astype(float) for x in (a, b)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -1,18 +1,18 @@
-"""From a ranking to a probability, and from that to operating points. Both on rows that the fit has not seen."""
+"""From a ranking to a probability, and from that to operating points and an "I do not know". On rows not fitted on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from weighbridge.classifiers.artefacts import OperatingPoint
-from weighbridge.classifiers.head import Head
-from weighbridge.classifiers.training import fit
-from weighbridge.classifiers.training.dataset import Rows
-from weighbridge.classifiers.training.fit import Inputs
-from weighbridge.classifiers.training.measure import Floats
+from weighbridge.classifiers.head import Head, Inputs, raw
+from weighbridge.classifiers.training import models
+from weighbridge.classifiers.training.dataset import CHANGED, Rows
+from weighbridge.classifiers.training.ensemble import logistic, with_floors
+from weighbridge.classifiers.training.fit import TRUST, fitting, length_prior
+from weighbridge.classifiers.training.models import Floats, single
 
 # The folds that are left out in turn. More would cost minutes and move the curve by less than its own noise.
 _LEFT_OUT = (1, 2)
@@ -20,42 +20,46 @@ _LEFT_OUT = (1, 2)
 
 @dataclass(frozen=True)
 class Unseen:
-    """Log-odds for rows that the head which gave them was not fitted on. which: their places among the rows."""
+    """What the three models and the length prior say, (N, 4), of rows that the models were not fitted on.
 
-    evidence: Floats
+    which: their places among the rows. weights: how many times each of the three models counts.
+    """
+
+    said: Floats
     which: NDArray[np.int64]
+    weights: Floats
+
+    @property
+    def total(self) -> Floats:
+        found: Floats = self.said @ [*self.weights, 1.0]
+        return found
 
 
 def unseen(inputs: Inputs, rows: Rows) -> Unseen:
-    found, places = [], []
+    said, places = [], []
     for fold in _LEFT_OUT:
         out = rows.fold == fold
-        head = fit.fit(inputs[~out], rows[~out])
-        found.append(fit.evidence(head, inputs[out]))
+        fitted = models.fit(fitting(inputs[~out], rows[~out]))
+        length = fitted[0].lexical(inputs[out].counts) @ length_prior()
+        said.append(np.stack([*(raw(model, inputs[out]) for model in fitted), length], axis=1))
         places.append(np.flatnonzero(out))
-    return Unseen(np.concatenate(found), np.concatenate(places))
+    found, which = np.concatenate(said), np.concatenate(places)
+    return Unseen(found, which, TRUST / np.maximum(found[:, :3].std(0), 1e-9))
 
 
-def calibrated(head: Head, seen: Unseen, rows: Rows) -> Head:
-    """The head with a logistic curve through the shortfall of rows that it was not fitted on (Platt)."""
-    slope, intercept = logistic(seen.evidence, rows.shortfall[seen.which], rows.weight[seen.which])
-    return replace(head, calibration=np.array([slope, intercept], dtype=np.float32))
-
-
-def logistic(x: Floats, share: Floats, weight: Floats) -> tuple[float, float]:
-    """The slope and intercept of a logistic curve; share: 0..1, how much of an event each row is."""
-    twice = np.concatenate([x, x])[:, None]
-    event = np.concatenate([np.ones(len(x)), np.zeros(len(x))])
-    model = LogisticRegression(C=1e6, max_iter=1000)
-    model.fit(twice, event, sample_weight=np.concatenate([weight * share, weight * (1 - share)]))
-    return float(model.coef_[0, 0]), float(model.intercept_[0])
+def calibrated(head: Head, inputs: Inputs, seen: Unseen, rows: Rows) -> Head:
+    """The head with a logistic curve through the shortfall of rows that it was not fitted on (Platt), and its floor."""
+    slope, intercept = logistic(seen.total, rows.shortfall[seen.which], rows.weight[seen.which])
+    plain = rows.dataset != CHANGED
+    head = with_floors(head, inputs[plain], rows.fold[plain], rows.own[plain])
+    return replace(head, calibration=single([slope, intercept]))
 
 
 def operating_points(head: Head, seen: Unseen, rows: Rows) -> Mapping[str, OperatingPoint]:
     """Recommended thresholds, from our own prompts that the fit has not seen: everyday asks against expert work."""
-    slope, intercept = head.calibration
-    score = 1 / (1 + np.exp(-(slope * seen.evidence + intercept)))
-    level = rows.level[seen.which]
+    slope, intercept = head.calibration.astype(float)
+    score = 1 / (1 + np.exp(-(slope * seen.total + intercept)))
+    level = np.where(rows.dataset == CHANGED, "", rows.level)[seen.which]
     easy, medium, hard = (np.sort(score[level == name]) for name in ("easy", "medium", "hard"))
     candidates = np.linspace(0.02, 0.98, 97)
     kept = np.searchsorted(easy, candidates) / max(1, len(easy))

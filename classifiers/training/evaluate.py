@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from weighbridge.classifiers.evaluation.metrics import Floats, Interval, apgr, auroc, bootstrap, ece, group_ids
 from weighbridge.classifiers.length import INTERCEPT, SLOPE, score_of
 from weighbridge.classifiers.training.dataset import OWN, Rows
-from weighbridge.classifiers.training.measure import Floats, Interval, apgr, auroc, bootstrap, ece
 
 RANDOM, LENGTH, SMALL, LARGE, HEAD = "random", "length only", "always small", "always large", "this head"
 
@@ -52,16 +52,17 @@ def _lines(name: str, rows: Rows, learned: dict[str, Floats], threshold: float) 
     measured = {**learned, RANDOM: np.random.default_rng(0).random(len(score))}
     lines = [_line(name, which, rows, values, share) for which, values in measured.items()]
     for which, constant, values in ((SMALL, 0.0, rows.small), (LARGE, 1.0, rows.large)):
-        honesty = bootstrap(ece, np.full(len(score), constant), rows.shortfall)
+        honesty = bootstrap(ece, np.full(len(score), constant), rows.shortfall, groups=group_ids(rows.stem.tolist()))
         lines.append(Line(name, which, len(score), None, None, honesty, constant, float(values.mean())))
     return lines
 
 
 def _line(name: str, which: str, rows: Rows, score: Floats, share: float) -> Line:
     kept = (rows.level == "easy") | (rows.level == "hard") if name == OWN else np.ones(len(score), dtype=bool)
-    ranking = bootstrap(auroc, score[kept], rows.shortfall[kept])
-    recovered = bootstrap(apgr, score, rows.small, rows.large)
-    honesty = None if which == RANDOM else bootstrap(ece, score, rows.shortfall)
+    groups = group_ids(rows.stem.tolist())
+    ranking = bootstrap(auroc, score[kept], rows.shortfall[kept], groups=groups[kept])
+    recovered = bootstrap(apgr, score, rows.small, rows.large, groups=groups)
+    honesty = None if which == RANDOM else bootstrap(ece, score, rows.shortfall, groups=groups)
     quality = float(rows.small.mean() + share * (rows.large - rows.small).mean())
     if which != RANDOM:
         sent = _highest(score, share)

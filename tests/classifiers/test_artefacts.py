@@ -138,7 +138,7 @@ def test_a_described_file_of_the_wrong_kind_is_refused(artefact, own, name, cont
 
 def test_a_head_for_another_encoder_is_refused(artefact, own):
     rewrite(own(artefact / "manifest.json"), embedding_size=128)
-    refused(artefact, "head.npz: lexical|head.npz: hidden_w")
+    refused(artefact, "head.npz: lexical|head.npz: hidden_w|head.npz: landmarks")
 
 
 def test_only_what_is_needed_is_kept_but_everything_is_checked(artefact):
