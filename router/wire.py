@@ -16,10 +16,12 @@ from weighbridge.errors import BadRequest
 from weighbridge.units import Usage, estimated_tokens
 
 MAX_NODES = 200_000
+MAX_DEPTH = 400  # well below where any reader or writer of JSON behind us gives up
 
 _SECRET = re.compile(r"https?://\S+|\b(?:sk|pk|key|xai|gsk|AIza)[-_]?[A-Za-z0-9*_-]{8,}|Bearer\s+\S+", re.IGNORECASE)
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+_ONE_KIND = bytes.maketrans(b"[]", b"{}")  # which closes which is the parser's to judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,30 @@ def parse(raw: bytes) -> Body:
 
 
 def _guard_size(text: str) -> None:
-    """Refuse what is too scattered before it is parsed. A common body costs three counts."""
-    if _marks(text) > MAX_NODES and _marks(_STRING.sub("", text)) > MAX_NODES:
+    """Refuse what is too scattered, or too deep, before it is parsed. A common body costs three counts."""
+    opens = text.count("{") + text.count("[")
+    if opens <= MAX_DEPTH and opens + text.count(",") <= MAX_NODES:
+        return
+    bare = _without_strings(text)
+    if bare.count("{") + bare.count("[") + bare.count(",") > MAX_NODES:
         raise BadRequest(f"The body has more than {MAX_NODES:,} values.")
+    if _is_deep(bare.encode().translate(_ONE_KIND, _NO_BRACKETS)):
+        raise BadRequest(f"The body is nested too deeply: more than {MAX_DEPTH} levels.")
 
 
-def _marks(text: str) -> int:
-    return text.count(",") + text.count("{") + text.count("[")
+def _without_strings(text: str) -> str:
+    # Of a valid text every second part lies outside of strings, once no quote is inside one.
+    return "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])
+
+
+def _is_deep(brackets: bytes) -> bool:
+    """Whether it takes more than MAX_DEPTH turns to take out the innermost pairs."""
+    for _ in range(MAX_DEPTH):
+        size = len(brackets)
+        brackets = brackets.replace(b"{}", b"")
+        if len(brackets) == size:  # none is left, or they do not pair: the parser will say where
+            return False
+    return bool(brackets)
 
 
 def _span(text: str, wanted: str) -> tuple[int, int]:

@@ -37,6 +37,7 @@ HOSTILE = {
     ),
     "deep arrays": (b'{"model":"auto","messages":' + b"[" * 100_000, 400, "deep"),
     "deep objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, 400, "deep"),
+    "deep, but whole": (b'{"model":"auto","tools":' + b"[" * 950 + b"]" * 950 + b"}", 400, "deep"),
     "many nodes": (b'{"model":"auto","x":[' + b"1," * 300_000 + b"1]}", 400, "values"),
     "no model": (b'{"messages":[{"role":"user","content":"hi"}]}', 400, "model"),
     "a model of another type": (body(model=7), 400, "model"),

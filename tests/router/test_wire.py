@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from weighbridge.errors import BadRequest
 from weighbridge.units import Usage
-from weighbridge.wire import error_fields, estimated_output_tokens, parse, usage_of
+from weighbridge.wire import MAX_DEPTH, error_fields, estimated_output_tokens, parse, usage_of
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -52,6 +52,22 @@ def test_a_splice_changes_one_value_and_nothing_else(fields, model, indent):
 def test_numbers_and_spaces_that_we_do_not_touch_arrive_to_the_letter():
     raw = b'{ "seed":123456789012345678901234567890 ,"t": 1.50e+2, "model" : "auto" }\n'
     assert parse(raw).spliced({"model": "m"}) == raw.replace(b'"auto"', b'"m"')
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"\\"{":', "}]")])
+def test_there_is_an_end_to_nesting(opening, closing):
+    levels = (MAX_DEPTH - 1) // len(closing)
+    raw = f'{{"x": {opening * levels}"}}]\\\\"{closing * levels}, "y": [{"[]," * MAX_DEPTH}1]}}'
+    assert parse(raw.encode()).fields["y"][-1] == 1
+    levels += 1
+    raw = f'{{"x": {opening * levels}"}}]\\\\"{closing * levels}}}'
+    with pytest.raises(BadRequest, match="too deeply"):
+        parse(raw.encode())
+
+
+def test_brackets_in_texts_are_no_nesting():
+    text = '[{"' * 5000 + "\\"
+    assert parse(json.dumps({"text": text, "more": [text]}).encode()).fields == {"text": text, "more": [text]}
 
 
 def test_an_empty_object_takes_additions():
