@@ -20,7 +20,8 @@ FLOORS = (
     {"api", "asgi", "access", "connections", "cors"},
     {"gateway", "attempts", "interpreting", "planning", "reusing", "sessions", "trip", "schemas", "telemetry"},
 )
-STORY = ("gateway", "attempts", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")  # the way of one request
+# The way of one request.
+STORY = ("gateway", "attempts", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")
 SHELVES = {
     "policies": "tests/policies",
     "classifiers": "tests/classifiers",

@@ -36,7 +36,6 @@ def as_markdown(lines: list[Line]) -> str:
     return "\n".join([head, "|---" * (len(COLUMNS) + 2) + "|", *body])
 
 
-
 def cells(line: Line) -> list[str]:
     """A line's figures as text, empty where there is none."""
     found = []

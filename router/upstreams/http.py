@@ -281,8 +281,8 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
         return TimedOut("The upstream did not answer in time.")
     if 400 <= status < 500:
         return _refused(status, raw)
-    if status == 500 and (told := _TEMPLATE.search(error_fields(raw)[0] or "")):
-        return Incapable(f"The model's chat template refuses the request: {told[1]}")
+    if status == 500 and (said := _TEMPLATE.search(error_fields(raw)[0] or "")):
+        return Incapable(f"The model's chat template refuses the request: {said[1]}")
     if 300 <= status < 400:
         return Failed("The upstream answered with a redirect, which is not followed.", code="upstream_redirect")
     error = Failed(f"The upstream failed with status {status}.", retry_after_s=retry_after_s)

@@ -9,9 +9,9 @@ from running import toml_of, two_upstreams
 
 from weighbridge.classifiers.base import Assessment
 from weighbridge.config import load
+from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import BadRequest, Denied, ModelNotFound, Refused, Unavailable
 from weighbridge.planning import Planner, explained
-from weighbridge.dialects.chat import CHAT
 from weighbridge.schemas import Request
 from weighbridge.wire import parse
 
