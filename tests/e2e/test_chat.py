@@ -1,6 +1,7 @@
 """The main job through the real OpenAI SDK: routed, answered, told, accounted."""
 
 import json
+from collections.abc import Iterator
 
 import httpx
 import openai
@@ -11,8 +12,19 @@ from scripted import SENTENCE, ScriptedUpstream, completion, respond
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 
 
+_open: list[openai.OpenAI] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed_clients() -> Iterator[None]:
+    yield
+    while _open:
+        _open.pop().close()
+
+
 def client(gateway: RunningGateway, **options) -> openai.OpenAI:
-    return openai.OpenAI(base_url=gateway.url, api_key="none", max_retries=0, **options)
+    _open.append(openai.OpenAI(base_url=gateway.url, api_key="none", max_retries=0, **options))
+    return _open[-1]
 
 
 def test_a_simple_ask_goes_to_the_small_model_and_the_headers_say_so(gateway, local, remote):

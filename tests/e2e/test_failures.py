@@ -149,8 +149,10 @@ def test_a_stream_cut_in_the_middle_is_an_error_and_never_a_whole_answer(gateway
 
 def test_the_sdk_raises_on_a_cut_stream(gateway, local):
     local.then(stream(cut_after=5))
-    client = openai.OpenAI(base_url=gateway.url, api_key="none", max_retries=0)
-    with pytest.raises(openai.APIError):
+    with (
+        openai.OpenAI(base_url=gateway.url, api_key="none", max_retries=0) as client,
+        pytest.raises(openai.APIError),
+    ):
         list(client.chat.completions.create(model="auto", messages=ASK, stream=True))
 
 
