@@ -1,6 +1,8 @@
 """Reading prompts as a head sees them, with the engine that serves, and remembering what was read."""
 
 import hashlib
+import os
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,7 +45,9 @@ def read(prompts: list[str], encoder: Encoder, cache: Path | None = None, thread
                 print(f"  embedded {done:,} of {len(missing):,}", flush=True)
     if cache and missing:
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(cache / "embeddings.npz", allow_pickle=False, keys=list(known), values=np.array(list(known.values())))
+        whole = cache / f"embeddings.{os.getpid()}.npz"
+        np.savez(whole, allow_pickle=False, keys=list(known), values=np.array(list(known.values())))
+        whole.replace(cache / "embeddings.npz")  # who stops in the middle leaves the one before
     return inputs_of(np.array([known[key] for key in keys], np.float32).reshape(len(keys), -1), prompts)
 
 
@@ -58,5 +62,8 @@ def inputs_of(embedding: Singles, prompts: list[str]) -> Inputs:
 def _remembered(cache: Path | None) -> dict[str, Singles]:
     if cache is None or not (cache / "embeddings.npz").is_file():
         return {}
-    with np.load(cache / "embeddings.npz", allow_pickle=False) as arrays:
-        return dict(zip(arrays["keys"].tolist(), arrays["values"], strict=True))
+    try:
+        with np.load(cache / "embeddings.npz", allow_pickle=False) as arrays:
+            return dict(zip(arrays["keys"].tolist(), arrays["values"], strict=True))
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError):
+        return {}  # damaged: it is made anew

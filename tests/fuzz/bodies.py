@@ -173,12 +173,12 @@ _ODD = [
     '{"role": "user", "content": "x"}', '{"role": "nobody", "content": "x"}', '{"type": "nothing known"}',
     '{"type": "function"}', '{"type": "function", "function": null}', '{"type": "custom"}',
     '{"type": "item_reference"}',
-    "[" * 60 + "]" * 60, f"[{'1,' * 2000}1]",
+    "[" * 60 + "]" * 60, "[" * 390 + "]" * 390, '{"a":' * 390 + "1" + "}" * 390, f"[{'1,' * 2000}1]",
 ]  # fmt: skip
 # What no JSON may hold, or what is too much of it.
 _BROKEN = [
     "1e400", "NaN", "-Infinity", "9" * 4400, '"\\ud800"', '"\\udfff\\ud800"', '{"a": 1, "a": 2}',
-    "[" * 1500 + "]" * 1500, '{"a":' * 1500 + "1" + "}" * 1500,
+    "[" * 450 + "]" * 450, "[" * 950 + "]" * 950, "[" * 1500 + "]" * 1500, '{"a":' * 1500 + "1" + "}" * 1500,
     "{", "]", ",", "'x'", "undefined", "01", "1.", "+1", ".5", '"\t"', '"\\x"', "/**/1",
 ]  # fmt: skip
 _NAMES = [

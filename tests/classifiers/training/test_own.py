@@ -62,6 +62,15 @@ def test_embeddings_are_remembered_by_encoder(fitted: own.OwnFit, base: own.Base
     assert [folder.name for folder in cache.iterdir()] == [digest[:16]]
 
 
+def test_a_damaged_memory_of_embeddings_is_made_anew(base: own.Base, tmp_path: Path) -> None:
+    some = labels()[np.arange(100) < 60]
+    first = own.fit_own(some, base, cache=tmp_path)
+    (memory,) = tmp_path.glob("*/embeddings.npz")
+    memory.write_bytes(memory.read_bytes()[:1000])
+    assert own.fit_own(some, base, cache=tmp_path).version == first.version
+    assert memory.stat().st_size > 1000
+
+
 def test_the_points_are_in_order_and_say_what_they_are(fitted: own.OwnFit) -> None:
     points = [fitted.points[name] for name in ("cost", "balanced", "quality")]
     assert [p.threshold for p in points] == sorted((p.threshold for p in points), reverse=True)
