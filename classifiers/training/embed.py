@@ -63,7 +63,7 @@ def _remembered(cache: Path | None) -> dict[str, Singles]:
     if cache is None or not (cache / "embeddings.npz").is_file():
         return {}
     try:
-        with np.load(cache / "embeddings.npz", allow_pickle=False) as arrays:
+        with (cache / "embeddings.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return dict(zip(arrays["keys"].tolist(), arrays["values"], strict=True))
     except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError):
         return {}  # damaged: it is made anew

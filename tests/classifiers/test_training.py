@@ -11,8 +11,8 @@ from weighbridge.classifiers import head as heads
 from weighbridge.classifiers.evaluation import metrics
 from weighbridge.classifiers.minilm import SHIPPED
 
-for library in ("pandas", "sklearn"):
-    pytest.importorskip(library)
+pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
 
 from weighbridge.classifiers.training import (  # after the skip
     calibrate,
