@@ -11,16 +11,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import schemathesis
 from bodies import Body, bodies
 from hypothesis import HealthCheck, Phase, given, settings
 from lenient import lenient
 from line import Answer, Line
 from running import two_upstreams
+from schemas import OPERATIONS, document
+from schemathesis import Case, GenerationMode
 from scripted import SENTENCE, ScriptedUpstream
 from served import ServedGateway
 
 MANY = int(os.environ.get("WEIGHBRIDGE_FUZZ_BODIES", "2000"))
+OF_EACH_SHAPE = max(10, MANY // 200)  # for each of five operations, with good bodies and with bad ones
 LINES = 4
+SHAPES = schemathesis.openapi.from_dict(document())
 GOOD = Body(
     "/v1/chat/completions", json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hi"}]}).encode()
 )
@@ -63,7 +68,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
                 line.close()
 
 
-@settings(
+GENERATING = settings(
     max_examples=MANY,
     deadline=None,
     database=None,
@@ -71,19 +76,39 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@GENERATING
 @given(body=bodies())
 def test_no_body_makes_a_5xx_or_breaks_its_connection(fuzzed: Fuzzed, body: Body) -> None:
-    line = fuzzed.line()
+    is_endured(fuzzed, body)
+
+
+@pytest.mark.parametrize("mode", GenerationMode)
+@pytest.mark.parametrize("path", OPERATIONS)
+def test_no_body_of_the_published_shapes_or_against_them_does(fuzzed: Fuzzed, path: str, mode: GenerationMode) -> None:
+    @settings(GENERATING, max_examples=OF_EACH_SHAPE)
+    @given(case=SHAPES[path]["POST"].as_strategy(generation_mode=mode))
+    def send(case: Case) -> None:
+        raw = case.body if isinstance(case.body, bytes) else json.dumps(case.body).encode()
+        is_endured(fuzzed, Body(path, raw))
+
+    send()
+
+
+def is_endured(target: Fuzzed, body: Body) -> None:
+    """It is answered as it should be, and the next one on its connection too."""
+    line = target.line()
     try:
         answer = line.post(body.path, body.raw)
-        fuzzed.statuses[answer.status] += 1
+        target.statuses[answer.status] += 1
         is_well_answered(body, answer)
         good = line.post(GOOD.path, GOOD.raw)
         assert good.status == 200
         assert good.json["choices"][0]["message"]["content"] == SENTENCE
-        is_well_sent(fuzzed.upstream)
+        is_well_sent(target.upstream)
     except BaseException:
-        fuzzed.renew()
+        target.renew()
         raise
 
 

@@ -165,12 +165,18 @@ async def test_good_traffic_passes_where_idle_connections_have_taken_every_file(
 
 
 async def test_a_request_under_way_is_answered_before_the_end(config: ConfigFile, serve) -> None:
-    config.change('model = "sim-small"', 'model = "sim-small"\nttft_s = 1')
+    config.change('model = "sim-small"', 'model = "sim-small"\nttft_s = 3')
     gateway = await serve()
+    await _metrics(gateway.base_url)  # the first look loads what makes the page, which takes a while
     answer = asyncio.create_task(asked(gateway.base_url))
-    metrics = gateway.base_url.removesuffix("/v1") + "/metrics"
-    while "weighbridge_in_flight 1.0" not in (await asyncio.to_thread(urllib.request.urlopen, metrics)).read().decode():
-        pass
+    while "weighbridge_in_flight 1.0" not in await _metrics(gateway.base_url):
+        assert not answer.done(), "it was answered before it was seen"
     ended = await gateway.end()
     assert (await answer).status == 200
     assert ended.code == 0
+
+
+async def _metrics(base_url: str) -> str:
+    answer = await asyncio.to_thread(urllib.request.urlopen, base_url.removesuffix("/v1") + "/metrics")
+    with answer:
+        return answer.read().decode()
