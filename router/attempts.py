@@ -1,8 +1,8 @@
 """The one engine that makes attempts: whom to try, how often, when to stop, and what of it the ledger learns.
 
-No other layer retries. At most `MOST` attempts go out for a request, whatever fails. While another upstream is left,
-that is tried; the last one is tried again where nothing was received and another try may help. Who asked for one
-upstream by name gets one attempt at it.
+No other layer retries. At most `MOST` attempts go out for a request, whatever fails. One that trips over a request is
+tried once more; else, while another upstream is left, that is tried, and the last one again where nothing was received
+and another try may help. Who asked for one upstream by name gets one attempt at it.
 """
 
 import asyncio
@@ -156,7 +156,7 @@ class Attempts:
         self._tell_breaker(name, error)
         self._metrics.attempt_failed(name, error.code)
         settlement = trip.failed(error)
-        pause_s = _pause(trip, error, is_last=len(left) == 1)
+        pause_s = _pause(trip, error, len(left) - 1, is_open=self.breakers[name].is_open)
         if pause_s is None:
             left.pop(0)
         is_over = not left or not error.may_fall_back or len(trip.attempts) >= MOST
@@ -304,16 +304,19 @@ class Attempts:
             self._metrics.ledger_failed()
 
 
-def _pause(trip: Trip, error: UpstreamError, *, is_last: bool) -> float | None:
-    """How long to wait before the same upstream is tried again; None for not at all."""
-    if trip.plan.target.pin or len(trip.attempts) >= MOST:
+def _pause(trip: Trip, error: UpstreamError, others: int, *, is_open: bool) -> float | None:
+    """How long to wait before the same upstream is tried again; None for not at all. others: how many are left."""
+    made = len(trip.attempts)
+    if trip.plan.target.pin or made >= MOST:
         return None
     tries = sum(attempt.upstream == trip.attempt.upstream for attempt in trip.attempts)
     if isinstance(error, Limited):
         if error.retry_after_s is not None:
             return error.retry_after_s if error.retry_after_s <= MOST_WAIT_S and tries < 2 else None
-        return _jittered(tries) if is_last and tries < 3 else None
-    return _jittered(tries) if is_last and error.may_retry and tries < 2 else None
+        return _jittered(tries) if not others and tries < 3 else None
+    # Not at the price of an attempt that another one should have.
+    is_worth_it = not others or (error.is_accident and not is_open and made + others < MOST)
+    return _jittered(tries) if is_worth_it and error.may_retry and tries < 2 else None
 
 
 def _jittered(tries: int) -> float:

@@ -115,12 +115,14 @@ class UpstreamError(WeighbridgeError):
 
     billable: the upstream may have done the work, so what it cost is unknown rather than nothing.
     may_retry: nothing was received and it may pass, so the same upstream may be tried again.
+    is_accident: it tripped over this one request, so it is tried once more before another upstream is.
     """
 
     status, code = 502, "upstream_error"
     headers: Mapping[str, str] = {}  # the upstream's own, as far as the client may see them
     billable: bool = True
     may_retry: bool = False
+    is_accident: bool = False
     end_reason: str = "error"
 
     @property

@@ -250,7 +250,7 @@ def _unanswered(error: OSError) -> UpstreamError:
     if isinstance(error, ssl.SSLError):
         return Failed("The upstream's TLS certificate is not valid.", code="upstream_tls")
     broken = Failed("The upstream's connection broke before it answered.", code="upstream_cut")
-    broken.may_retry = True
+    broken.may_retry = broken.is_accident = True
     return broken
 
 
@@ -289,6 +289,7 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
     error.status = _BUSY.get(status, 502)
     error.billable = False
     error.may_retry = True
+    error.is_accident = status in {500, 502}  # the others say that it is busy, or down
     return error
 
 

@@ -80,7 +80,7 @@ def nobody_there(stage: Stage) -> None:
 @scene(ERRORS, "the local upstream fails: the remote one answers", "Portkey#1047")
 def fallback(stage: Stage) -> None:
     stage.own()
-    stage.local.then(reset(), respond(503, error("loading")), respond(200, b"garbled"))
+    stage.local.then(reset(), reset(), respond(503, error("loading")), respond(200, b"garbled"))
     for _ in range(3):
         assert stage.act("chat", prompt=PROMPT)["text"] == SENTENCE
     assert len(stage.remote.chats) == 3

@@ -146,7 +146,7 @@ def test_an_error_is_not_kept(cached, remote):
 
 
 def test_what_stood_in_for_another_upstream_is_not_kept(cached, remote):
-    remote.then(respond(500, {}))
+    remote.then(respond(503, {}))
     first, second, third = post(cached), post(cached), post(cached)
     assert [a.headers["x-weighbridge-upstream"] for a in (first, second, third)] == ["local", "remote", "remote"]
     assert outcomes(first, second, third) == ["miss", "miss", "hit"]

@@ -35,7 +35,6 @@ def events_of(answer: httpx.Response) -> list[str]:
 @pytest.mark.parametrize(
     "failure",
     [
-        pytest.param(respond(500, {"error": {"message": "boom"}}), id="500"),
         pytest.param(respond(503, b"<html>down</html>", {"content-type": "text/html"}), id="503 html"),
         pytest.param(respond(429, {"error": {"message": "slow down"}}), id="429"),
         pytest.param(respond(401, {"error": {"message": "bad key"}}), id="401"),
@@ -43,7 +42,6 @@ def events_of(answer: httpx.Response) -> list[str]:
         pytest.param(respond(200, b"<html>hello</html>", {"content-type": "text/html"}), id="html with 200"),
         pytest.param(respond(200, {"error": {"message": "loading model"}}), id="error with 200"),
         pytest.param(respond(400, {"error": {"message": "maximum context length is 4096 tokens"}}), id="too long"),
-        pytest.param(reset(), id="reset"),
     ],
 )
 def test_a_failure_before_the_first_byte_falls_back_to_the_other_upstream(gateway, local, remote, failure, is_stream):
@@ -60,6 +58,20 @@ def test_a_failure_before_the_first_byte_falls_back_to_the_other_upstream(gatewa
     assert (first["attempt_no"], second["attempt_no"]) == (1, 2)
     assert first["status"] in {"released", "unknown"}
     assert second["status"] == "settled"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("accident", [respond(500, {}), respond(502, b"<html>"), reset()], ids=["500", "502", "reset"])
+def test_an_upstream_that_trips_over_a_request_is_asked_once_more_before_the_next(
+    gateway, local, remote, accident, is_stream
+):
+    """U13: 500 once is survived where it happened; a second one sends the request to the other upstream."""
+    local.then(accident, completion(), accident, accident)
+    first, second = chat(gateway, stream=is_stream), chat(gateway, stream=is_stream)
+    assert [a.headers["x-weighbridge-upstream"] for a in (first, second)] == ["local", "remote"]
+    assert [a.headers["x-weighbridge-attempts"] for a in (first, second)] == ["2", "3"]
+    assert (len(local.chats), len(remote.chats)) == (4, 1)
+    assert [row["upstream"] for row in gateway.rows("attempts")] == ["local"] * 4 + ["remote"]
 
 
 def test_an_error_event_at_the_head_of_a_stream_falls_back(gateway, local, remote):
@@ -88,7 +100,7 @@ def test_a_silent_upstream_is_left_at_the_first_token_limit(gateway, local, remo
 
 def test_both_down_is_one_error_that_says_when_to_come_back(gateway, local, remote):
     """A5: both sides down: one error, with the time to come back."""
-    local.then(respond(500, {}))
+    local.then(respond(503, {}))
     remote.then(reset(), reset())
     answer = chat(gateway)
     assert answer.status_code in {502, 503}

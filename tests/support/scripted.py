@@ -5,6 +5,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ SENTENCE = "The quick brown fox jumps over the lazy dog while the weighbridge co
 class Seen:
     """One request as it arrived. `left` is set when the other side closed the connection before we did.
 
-    head: its first line and its headers, byte for byte; headers: by their names in lower case.
+    head: its first line and its headers, byte for byte; headers: by their names in lower case; at_s: when it came.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Seen:
     body: bytes
     head: bytes = b""
     left: threading.Event = field(default_factory=threading.Event)
+    at_s: float = field(default_factory=time.monotonic)
 
     @property
     def json(self) -> dict[str, Any]:
