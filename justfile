@@ -71,6 +71,10 @@ lock:
 audit:
     "{{ bin }}/uv" audit --locked
 
+# What an installation consists of, by uv.lock, as a software bill of materials (CycloneDX 1.5)
+sbom file="sbom.cdx.json":
+    "{{ bin }}/uv" export --frozen --quiet --preview-features sbom-export --format cyclonedx1.5 --extra postgres --output-file "{{ file }}"
+
 # The README's picture: the demo's report, as a browser shows it
 picture:
     #!/usr/bin/env bash

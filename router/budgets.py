@@ -193,7 +193,7 @@ class Budgets:
         """Set the counters to what the ledger knows. Raises Unreachable."""
         await asyncio.sleep(self._state.lag_s)
         now = datetime.now(UTC)
-        timed = [b for b in self._budgets if b.kind != "concurrency" and b.per != "minute"]
+        timed = [b for b in self._budgets if b.kind != "concurrency"]
         levels: dict[str, tuple[int, float]] = {}
         for since in {budget.since(now) for budget in timed}:
             try:

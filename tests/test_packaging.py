@@ -30,6 +30,13 @@ DATA = (
 )
 
 
+def test_the_lock_names_the_digest_of_every_file() -> None:
+    locked = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+    files = [file for one in locked for file in (*one.get("wheels", ()), *filter(None, [one.get("sdist")]))]
+    assert [one["name"] for one in locked if not one.get("wheels") and "sdist" not in one] == ["weighbridge"]
+    assert {file.get("hash", "none").partition(":")[0] for file in files} == {"sha256"}
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
     """The wheel made from the sdist, as a release makes it; built from a copy, so that no old build/ leaks in."""

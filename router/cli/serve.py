@@ -26,8 +26,14 @@ from weighbridge.connections import Connection, Limits
 from weighbridge.ledger.base import Ledger
 from weighbridge.telemetry import configure_logging
 
+log = logging.getLogger(__name__)
+
 BACKLOG = 2048
 FILES = 65536
+_EACH_BY_ITSELF = (
+    "each of the %d workers counts the budgets by itself, so %d times as much may pass: "
+    '[state] use = "redis" makes them count together'
+)
 _START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
 
 
@@ -50,6 +56,8 @@ def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool
     if config.needs_classifier:
         config.make_classifier()
     asyncio.run(_open_once(config.ledger))
+    if config.budgets and not config.state.is_shared:
+        log.warning(_EACH_BY_ITSELF, workers, workers)
     listener = _bound(config)
     with pids.noted(path):
         return listener is not None and _supervise(config, listener, workers)

@@ -33,6 +33,7 @@ class State(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    is_shared: ClassVar[bool] = False  # several processes count together
     lag_s: ClassVar[float] = 0.0  # after how long what other gateways claimed is in the ledger too
 
     fail: Literal["open", "closed"] = "open"

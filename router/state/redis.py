@@ -33,6 +33,7 @@ class Redis(State):
     prefix: how our keys begin. timeout_s: how long an answer may take, with the connection where there is none yet.
     """
 
+    is_shared: ClassVar[bool] = True
     lag_s: ClassVar[float] = 0.25
 
     redis_url_env: str = Field(default="WEIGHBRIDGE_REDIS_URL", min_length=1)

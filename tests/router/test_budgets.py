@@ -125,6 +125,12 @@ async def test_the_counters_begin_where_the_ledger_stands():
     assert isinstance(await claim(them, tokens=1), Exhausted)
 
 
+async def test_a_minute_begins_where_the_ledger_stands_too():
+    them = budgets({"requests": 4, "per": "minute"}, spent=[Spent("ann", "auto", "remote", 0, 3, 0)])
+    assert isinstance(await claim(them), Hold)
+    assert isinstance(await claim(them), Exhausted)
+
+
 class Away(Memory):
     """A store that never answers."""
 

@@ -46,6 +46,14 @@ async def test_several_workers_share_the_port(config: ConfigFile, serve) -> None
     assert (ended.code, ended.err) == (0, "")
 
 
+async def test_workers_that_count_budgets_each_by_itself_are_warned_of(config: ConfigFile, serve) -> None:
+    config.change("[ledger]", '[[budgets]]\nname = "few"\nrequests = 5\n[ledger]')
+    gateway = await serve("--workers", "2")
+    ended = await gateway.end()
+    assert "each of the 2 workers counts the budgets by itself" in ended.err
+    assert '[state] use = \\"redis\\"' in ended.err
+
+
 async def test_options_go_over_the_file(config: ConfigFile, serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
