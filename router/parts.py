@@ -1,8 +1,10 @@
 """The composition root: from a config to the parts that answer requests. Construction here, use elsewhere."""
 
 import asyncio
+import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from weighbridge.cache import Cache
 from weighbridge.classifiers.base import Classifier
 from weighbridge.classifiers.batched import Batched
 from weighbridge.config import Config, ConfigError
+from weighbridge.discretion import keep
 from weighbridge.errors import UpstreamError
 from weighbridge.gateway import Gateway
 from weighbridge.ledger.base import Ledger
@@ -29,6 +32,7 @@ T = TypeVar("T", bound=BaseModel)
 
 PROBE_S = 2.0  # how long a look at an upstream may take
 PROBE_TTL_S = 5.0  # how long its finding holds
+_KEYS = re.compile("key|token|secret|auth", re.IGNORECASE)  # headers that hold one
 
 
 @dataclass
@@ -102,6 +106,8 @@ def compose(config: Config, environ: Mapping[str, str], before: Parts | None = N
 
     before: the parts that are at work. What the config describes as it did lives on: pools, counters, what was learnt.
     """
+    for secret in _secrets(config, environ):
+        keep(secret)
     if before:
         config = _with_kept(config, before.config)
     return Parts(
@@ -110,6 +116,14 @@ def compose(config: Config, environ: Mapping[str, str], before: Parts | None = N
         classifier=_classifier(config, before),
         metrics=before.metrics if before else Metrics(),
     )
+
+
+def _secrets(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    """The keys that upstreams and callers have of this process's environment."""
+    for upstream in config.upstreams.values():
+        yield os.environ.get(getattr(upstream, "api_key_env", ""), "")
+        yield from (value for name, value in getattr(upstream, "headers", {}).items() if _KEYS.search(name))
+    yield from environ.get(config.server.api_keys_env, "").split(",")
 
 
 def _classifier(config: Config, before: Parts | None) -> Classifier | None:

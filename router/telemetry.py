@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 
+from weighbridge.discretion import for_the_log
 from weighbridge.ledger.base import Closing
 from weighbridge.planning import Plan
 from weighbridge.tallies import Buckets, Family, Labels, summed
@@ -220,12 +221,22 @@ def _bounded(code: str) -> str:
 def configure_logging(*, as_json: bool) -> None:
     """One line an event on stderr: JSON for machines, plain text on a terminal. Prompts and keys never get there."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_JsonLines() if as_json else logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_JsonLines() if as_json else _PlainLines("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+class _PlainLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return for_the_log(super().format(record))
 
 
 class _JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"at": at, "level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
+        line = {
+            "at": at,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": for_the_log(record.getMessage()),
+        }
         return orjson.dumps(line).decode()

@@ -12,13 +12,13 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # the C scann
 from math import isfinite
 from typing import Any, NoReturn
 
+from weighbridge.discretion import for_clients, for_the_log
 from weighbridge.errors import BadRequest
 from weighbridge.units import Usage, estimated_tokens
 
 MAX_NODES = 200_000
 MAX_DEPTH = 400  # well below where any reader or writer of JSON behind us gives up
 
-_SECRET = re.compile(r"https?://\S+|\b(?:sk|pk|key|xai|gsk|AIza)[-_]?[A-Za-z0-9*_-]{8,}|Bearer\s+\S+", re.IGNORECASE)
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 _ONE_KIND = bytes.maketrans(b"[]", b"{}")  # which closes which is the parser's to judge
@@ -171,7 +171,7 @@ def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | 
     if message is not None and not isinstance(message, str):
         message = json.dumps(message)
     return (
-        _SECRET.sub("[removed]", message)[:2000] if message else None,
+        for_clients(message)[:2000] if message else None,
         _word(error.get("type")),
         _word(error.get("param")),
         _word(error.get("code")),
@@ -180,7 +180,7 @@ def error_fields(raw: bytes) -> tuple[str | None, str | None, str | None, str | 
 
 def _word(value: object) -> str | None:
     """A word of the error's; a number is none, nor is Python's "None", which some servers write for nothing."""
-    return value[:200] if isinstance(value, str) and value not in {"", "None"} else None
+    return for_the_log(value)[:200] if isinstance(value, str) and value not in {"", "None"} else None
 
 
 def estimated_output_tokens(answer: bytes) -> int:
