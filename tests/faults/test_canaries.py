@@ -1,4 +1,4 @@
-"""X7: secrets and private words are sent through every endpoint into every failure, and then looked for in every sink."""
+"""Secrets and private words are sent through every endpoint into every failure, and then looked for in every sink."""
 
 import http.client
 import json
