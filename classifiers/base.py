@@ -4,8 +4,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+# The kinds of work that the shipped classifier tells apart.
+TASKS = (
+    "chat",
+    "classification",
+    "code",
+    "creative_writing",
+    "extraction",
+    "planning",
+    "question_answering",
+    "reasoning",
+    "rewriting",
+    "summarization",
+    "translation",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,8 @@ class Classifier(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: ClassVar[tuple[str, ...]] = TASKS  # the words for tasks that it may use; the config is checked against them
 
     @abstractmethod
     def assess(self, texts: Sequence[str]) -> list[Assessment]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, create_model
 from weighbridge import overrides, plugins
 from weighbridge.budgets import Budget
 from weighbridge.cache import Caching
-from weighbridge.classifiers.base import Classifier
+from weighbridge.classifiers.base import TASKS, Classifier
 from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import Ledger
 from weighbridge.overrides import Override
@@ -22,6 +22,7 @@ from weighbridge.policies.base import Policy
 from weighbridge.policies.rules import Rule
 from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
 from weighbridge.server import Server
+from weighbridge.specialists import objections
 from weighbridge.state.base import State
 from weighbridge.tables import Assessing, Pair, Route, Spec, Table
 from weighbridge.toml_lines import Key, line_of
@@ -65,8 +66,8 @@ class Config(Table):
 
     @property
     def needs_classifier(self) -> bool:
-        """Something asks for a score."""
-        return any(r.policy.needs_score for r in self.routes.values()) or any(
+        """Something asks for a score or a task."""
+        return any(r.policy.needs_score or r.small_by_task for r in self.routes.values()) or any(
             rule.needs_score or rule.needs_task for rule in self.rules
         )
 
@@ -162,7 +163,7 @@ class _Reader:
         server = self.make(("server",), Server, self.table(("server",)))
         upstreams = self.upstreams()
         classifier = self.classifier()
-        routes = self.routes()
+        routes = self.routes(upstreams, classifier[2] if classifier else TASKS)
         rules = self.rules()
         ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")  # type: ignore[type-abstract]
         state = self.shelf(("state",), "weighbridge.state", State, default="memory")  # type: ignore[type-abstract]
@@ -195,7 +196,8 @@ class _Reader:
                 found[name] = upstream
         return found
 
-    def classifier(self) -> tuple[Spec, Assessing] | None:
+    def classifier(self) -> tuple[Spec, Assessing, tuple[str, ...]] | None:
+        """What to build, what of its table is the gateway's, and the tasks that it may name."""
         options = dict(self.table(("classifier",)))
         use = options.pop("use", "minilm")
         ours = {key: options.pop(key) for key in Assessing.model_fields if key in options}
@@ -210,15 +212,20 @@ class _Reader:
         keys_alone = create_model(cls.__name__, __config__=cls.model_config, **fields)
         if gateway is None or self.make(("classifier",), keys_alone, options) is None:
             return None
-        return Spec(use=use, options=options), gateway
+        return Spec(use=use, options=options), gateway, cls.tasks
 
-    def routes(self) -> dict[str, Route]:
+    def routes(self, upstreams: Mapping[str, Upstream], tasks: tuple[str, ...]) -> dict[str, Route]:
         found: dict[str, Route] = {}
         for name in self.names(("routes",), _ROUTE_NAME):
             at: Key = ("routes", name)
             table = dict(self.table(at))
             for key in ("small", "large", "baseline"):
                 self.check_upstream((*at, key), table.get(key))
+            by_task = self.table((*at, "small_by_task"), ': write small_by_task = { summarization = "NAME" }')
+            for task, value, what in objections(by_task, table.get("small"), upstreams, tasks):
+                self.problems.add((*at, "small_by_task", task), value, what)
+            for task, value in by_task.items():
+                self.check_upstream((*at, "small_by_task", task), value)
             table.setdefault("baseline", table.get("large", ""))
             policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")  # type: ignore[type-abstract]
             table.pop("policy", None)

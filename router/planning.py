@@ -20,6 +20,7 @@ from weighbridge.policies.rules import Rule
 from weighbridge.preprocess.base import Doubt, Prepared
 from weighbridge.preprocess.preparing import prepared
 from weighbridge.schemas import Request, text_of
+from weighbridge.specialists import by_task, is_open
 from weighbridge.tables import Route
 from weighbridge.units import most_tokens
 from weighbridge.upstreams.base import Upstream
@@ -118,6 +119,9 @@ class Planner:
             assessment = await asked.assessment() if route.policy.needs_score else None
             pressure = await self._pressure(request.caller, target.route) if self._pressure else 0.0
             decision = route.policy.decide(self._situation(route, target, assessment, pressure))
+        is_named = decision.reason == "pinned" and not target.is_local_only
+        if is_open(decision, route) and not is_named and request.dialect.is_scored:
+            decision = by_task(decision, route, await asked.assessment(), reach)
         if doubt and decision.reason == "fence":
             decision = replace(decision, detail=f"{preparing[0].name}: {doubt}")
         name = rule.name if rule else preparing[0].name if preparing else None
@@ -340,7 +344,7 @@ def _targets(config: Config) -> dict[str, Target]:
 
 def _route_of(upstream: str, routes: Mapping[str, Route]) -> str:
     """The route whose baseline a request that names this upstream is measured against."""
-    return next((n for n, r in routes.items() if upstream in {r.small, r.large}), next(iter(routes)))
+    return next((n for n, r in routes.items() if upstream in {*r.smalls, r.large}), next(iter(routes)))
 
 
 def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: Request) -> Decision:

@@ -23,11 +23,13 @@ class Spec(Table):
 class Pair(Table):
     """A route's table but for its policy, which has a shelf of its own.
 
+    small_by_task: small upstreams that go before `small` where the classifier is sure of the task.
     recovery: with "buffer" a stream is read whole before its first byte leaves, so that another upstream can take over.
     """
 
     small: str
     large: str
+    small_by_task: dict[str, str] = Field(default_factory=dict)
     baseline: str
     recovery: Literal["none", "buffer"] = "none"
 
@@ -36,6 +38,15 @@ class Route(Pair):
     """`[routes.NAME]`: a model name that clients ask for, and the two upstreams behind it."""
 
     policy: Policy
+
+    @property
+    def smalls(self) -> tuple[str, ...]:
+        """Every upstream that may be the small one, the usual one first."""
+        return tuple(dict.fromkeys((self.small, *self.small_by_task.values())))
+
+    def small_for(self, task: str | None) -> str:
+        """The small upstream for a task; None is one that nobody could name."""
+        return self.small_by_task.get(task, self.small) if task else self.small
 
 
 class Assessing(Table):

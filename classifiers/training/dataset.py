@@ -22,20 +22,6 @@ EVERYDAY = Path(__file__).parent / "everyday.jsonl"
 OWN = "everyday"
 CHANGED = "everyday, changed"  # the same prompts with something round them that changes no difficulty
 
-TASKS = (
-    "chat",
-    "classification",
-    "code",
-    "creative_writing",
-    "extraction",
-    "planning",
-    "question_answering",
-    "reasoning",
-    "rewriting",
-    "summarization",
-    "translation",
-)
-
 # What we take the shortfall of a small model to be on prompts of our own, where nobody has measured it.
 SHORTFALL = {"easy": 0.03, "medium": 0.35, "hard": 0.92}
 

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from weighbridge.cli import machine as machines
-from weighbridge.cli.choosing import Choice, best_installed, to_pull
+from weighbridge.cli.choosing import Choice, Specialist, best_installed, to_pull, with_specialists
 from weighbridge.cli.console import console, print_finding, print_json
 from weighbridge.cli.discovery import PROVIDERS, Place, Provider, Server, places, providers, servers
 from weighbridge.cli.machine import Machine
@@ -21,6 +21,8 @@ from weighbridge.config import load
 
 _LOCAL_END = "\n\n# How long one attempt may take"
 _REMOTE_END = "\n\n# What scores the requests"
+_ROUTE_END = "\n\n\n# Rules:"
+_BY_TASK = re.compile(r"^# small_by_task = .*\n", re.MULTILINE)
 _UNKNOWN = Machine(None, None)
 
 
@@ -46,7 +48,9 @@ def run(output: Path, *, force: bool, is_quiet: bool, as_json: bool) -> bool:
 def chosen(found: Sequence[Server], machine: Machine, model: str | None = None) -> Choice | None:
     """The local model: of the first server that has one, or else one to pull."""
     usable = next((server for server in found if server.models), None)
-    return best_installed(usable, machine, model) if usable else to_pull(machine)
+    if usable is None:
+        return to_pull(machine)
+    return with_specialists(best_installed(usable, machine, model), usable, machine)
 
 
 def composed(
@@ -59,6 +63,8 @@ def composed(
     if choice:
         server = usable[0] if usable else None
         text = _replaced(text, "[upstreams.local]", _LOCAL_END, lambda block: _of_choice(block, choice, server))
+        if server and choice.specialists:
+            text = _with_specialists(text, server, choice.specialists)
     if keys:
         text = _replaced(text, "[upstreams.remote]", _REMOTE_END, lambda block: _of_provider(block, keys[0]))
     others = [_server_block(server) for server in usable[1:]] + [_provider_block(provider) for provider in keys[1:]]
@@ -88,6 +94,28 @@ def _of_choice(block: str, choice: Choice, server: Server | None) -> str:
     return block.replace("\nmodel = ", f"\n{remarks}model = ", 1)
 
 
+def _with_specialists(text: str, server: Server, specialists: Sequence[Specialist]) -> str:
+    """Upstreams for them before the remote one, and the route's table of tasks."""
+    blocks = "\n".join(_specialist_block(server, specialist) for specialist in specialists)
+    intro = "# Small as well, and better at some tasks: [routes.auto.small_by_task] says at which."
+    text = text.replace("[upstreams.remote]", f"{intro}\n{blocks}\n[upstreams.remote]", 1)
+    rows = [
+        f"{f'{task} = {json.dumps(s.upstream)}':<35} # the catalogue recommends {_one_line(s.title)} for it"
+        for s in specialists
+        for task in s.tasks
+    ]
+    words = "# What goes to the small side and is clearly of one of these tasks goes to another small upstream.\n"
+    table = f"\n\n{words}[routes.auto.small_by_task]\n" + "\n".join(rows)
+    return _BY_TASK.sub("", text, count=1).replace(_ROUTE_END, table + _ROUTE_END, 1)
+
+
+def _specialist_block(server: Server, specialist: Specialist) -> str:
+    remarks = "".join(f"# {_one_line(remark)}\n" for remark in specialist.choice.remarks)
+    return remarks + _upstream_block(
+        specialist.upstream, server, specialist.choice.name, specialist.choice.context_window
+    )
+
+
 def _one_line(text: str) -> str:
     """A server's name for its model is in it: nothing of that may leave the comment."""
     return "".join(c if c.isprintable() else "?" for c in text)
@@ -112,12 +140,16 @@ def _with(block: str, key: str, value: str | int | None) -> str:
 
 def _server_block(server: Server) -> str:
     name = re.sub(r"[^a-z]", "", server.place.name.lower())
-    window = f"context_window = {server.context_window}\n" if server.context_window else ""
+    return _upstream_block(name, server, server.models[0], server.context_window)
+
+
+def _upstream_block(name: str, server: Server, model: str, context_window: int | None) -> str:
+    window = f"context_window = {context_window}\n" if context_window else ""
     return (
         f"[upstreams.{name}]\n"
         f'use = "{server.place.use}"\n'
         f'base_url = "{server.place.base_url}"\n'
-        f"model = {json.dumps(server.models[0])}\n"
+        f"model = {json.dumps(model)}\n"
         f'location = "{"local" if server.is_local else "remote"}"\n'
         f'{window}input_usd_per_mtok = "0"\noutput_usd_per_mtok = "0"\n'
     )
@@ -170,6 +202,7 @@ def _findings(
         "card_bytes": machine.card_bytes,
         "model": choice.name if choice else None,
         "context_window": choice.context_window if choice else None,
+        "small_by_task": {task: s.choice.name for s in choice.specialists for task in s.tasks} if choice else {},
         "is_installed": any(server.models for server in found),
     }
 
@@ -193,6 +226,8 @@ def _tell(  # noqa: PLR0913, PLR0917  # everything that was found
     print_finding(out, "ok" if machine.model_bytes else "warn", "memory", str(machine))
     if choice and any(server.models for server in found):
         print_finding(out, "ok", "local model", f"{choice.name}. {' '.join(choice.remarks)}")
+        for specialist in choice.specialists:
+            print_finding(out, "ok", "", f"{specialist.choice.name} for {', '.join(specialist.tasks)}")
     for provider in keys:
         print_finding(out, "ok", provider.variable, f"is set, for {provider.model}")
     if not keys:

@@ -33,6 +33,7 @@ def _routes(config: Config) -> list[dict[str, Any]]:
             "variants": [n for n, target in names.items() if target.route == name and n.startswith(f"{name}:")],
             "small": route.small,
             "large": route.large,
+            "small_by_task": route.small_by_task,
             "baseline": route.baseline,
         }
         for name, route in config.routes.items()

@@ -44,6 +44,9 @@ def _facts(config: Config) -> Iterator[str]:
     for name, route in config.routes.items():
         low, high = (_decided(config, name, classifier, score) for score in (0.0, 1.0))
         yield f"route {name}: an easy request goes to {low}, a hard one to {high}; baseline {route.baseline}"
+        if route.small_by_task:
+            tasks = ", ".join(f"{task} to {upstream}" for task, upstream in route.small_by_task.items())
+            yield f"route {name}: of what goes to the small side, {tasks}"
     names = ", ".join(f'"{rule.name}"' for rule in config.rules)
     yield f"rules, in this order: {names}" if names else "no rules"
     yield f"ledger: {getattr(config.ledger, 'path', type(config.ledger).__name__.lower())}"

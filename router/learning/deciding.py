@@ -84,7 +84,7 @@ class Decider:
             return self._sent(entry, rule.then.upstream), False
         is_fenced = bool(rule and rule.then.fence) or self._fenced_itself(entry)
         if is_fenced and (only := self._inside(route, entry)):
-            return only, False
+            return route.small_for(task) if only == route.small else only, False
         if entry.reason in _STAYS:
             return entry.upstream, False
         return self._by_policy(route, entry, found)
@@ -105,7 +105,9 @@ class Decider:
                 forced=asked is not None,
             )
         )
-        return self._sent(entry, decision.upstream), asked is None and decision.threshold is not None
+        task = found.task if found and not found.abstained else None
+        name = route.small_for(task) if decision.upstream == route.small else decision.upstream
+        return self._sent(entry, name), asked is None and decision.threshold is not None
 
     def _assessment(self, entry: Entry, anew: Assessment | None) -> Assessment | None:
         if self._is_scored_anew:

@@ -100,7 +100,7 @@ def _choice(entry: Entry, verdict: Verdict, trial: Trial) -> Choice | None:
     route = trial.config.routes.get(entry.route or "")
     if route is None or not verdict.is_by_threshold or verdict.shortfall is None:
         return None
-    if not {entry.upstream, verdict.upstream} <= {route.small, route.large}:
+    if not {entry.upstream, verdict.upstream} <= {*route.smalls, route.large}:
         return None
     small, large = (trial.costing.cost(entry, name)[0] for name in (route.small, route.large))
     if small is None or large is None:
@@ -113,7 +113,7 @@ def _shortfall(entry: Entry, upstream: str | None, verdict: Verdict, config: Con
     route = config.routes.get(entry.route or "")
     if upstream is not None and upstream in {entry.baseline_upstream, route.large if route else None}:
         return 0.0
-    return verdict.shortfall if route and upstream == route.small else None
+    return verdict.shortfall if route and upstream in route.smalls else None
 
 
 def _location(entry: Entry, name: str | None, config: Config) -> str | None:

@@ -161,6 +161,28 @@ MISTAKES = {
         changed('model = "l"', 'model = "l"\nlimits = { idle = 3 }'),
         "config.toml:11: upstreams.large.limits.idle = 3 is not a known key; did you mean idle_s?",
     ),
+    "a task that nobody names": (
+        changed("policy =", 'small_by_task = { sumarization = "small" }\npolicy ='),
+        'config.toml:19: routes.auto.small_by_task.sumarization = "small" is not for a known task; '
+        "did you mean summarization",
+    ),
+    "an upstream for a task that is not there": (
+        changed("policy =", 'small_by_task = { code = "smal" }\npolicy ='),
+        'config.toml:19: routes.auto.small_by_task.code = "smal" is not an upstream; did you mean small?',
+    ),
+    "an upstream for a task on the other side": (
+        changed("policy =", 'small_by_task = { code = "large" }\npolicy ='),
+        'config.toml:19: routes.auto.small_by_task.code = "large" is remote, and the route\'s small upstream small is '
+        "local: name one that is local too",
+    ),
+    "no table of tasks": (
+        changed("policy =", 'small_by_task = "small"\npolicy ='),
+        'config.toml:19: routes.auto.small_by_task = "small" must be a table: write small_by_task = {',
+    ),
+    "a number for an upstream of a task": (
+        changed("policy =", "small_by_task = { code = 3 }\npolicy ="),
+        "config.toml:19: routes.auto.small_by_task.code = 3 must be text",
+    ),
     "a misspelt condition": (
         changed("{ pii =", "{ pi ="),
         "config.toml:23: rules[0].when.any[0].pi is not a condition; did you mean pii",

@@ -147,3 +147,37 @@ def test_a_name_cannot_leave_its_comment(tmp_path: Path) -> None:
     config = read(tmp_path, composed([server("Ollama", "ollama", models=(name,))], []))
     assert config.upstreams["local"].model == name
     assert config.server.port == 8484
+
+
+COMPANY = server("Ollama", "ollama", models=("llama3.2:3b", "qwen2.5-coder:3b", "phi4"))
+
+
+def test_installed_models_that_are_better_at_a_task_get_it(tmp_path: Path) -> None:
+    text = composed([COMPANY], [], "llama3.2:3b", machine=Machine(16 * GB, None))
+    config = read(tmp_path, text)
+    assert config.upstreams["local"].model == "llama3.2:3b"
+    assert config.routes["auto"].small_by_task["code"] == "qwen2-5-coder-3b"
+    assert set(config.routes["auto"].smalls) == {"local", "qwen2-5-coder-3b"}  # phi4 does not fit beside them
+    assert config.upstreams["qwen2-5-coder-3b"].model == "qwen2.5-coder:3b"
+    assert "the catalogue recommends Qwen2.5-Coder-3B" in text
+    assert "# small_by_task" not in text
+
+
+def test_models_that_share_the_memory_have_smaller_windows(tmp_path: Path) -> None:
+    alone = read(
+        tmp_path, composed([server("Ollama", "ollama", models=("llama3.2:3b",))], [], None, Machine(16 * GB, None))
+    )
+    beside = read(tmp_path, composed([COMPANY], [], "llama3.2:3b", Machine(16 * GB, None)))
+    assert (alone.upstreams["local"].context_window or 0) > (beside.upstreams["local"].context_window or 0) >= 4096
+
+
+@pytest.mark.parametrize(
+    "machine", [pytest.param(Machine(None, None), id="unknown"), pytest.param(Machine(7 * GB, None), id="little")]
+)
+def test_without_the_memory_for_two_there_is_one(tmp_path: Path, machine: Machine) -> None:
+    assert not read(tmp_path, composed([COMPANY], [], "llama3.2:3b", machine)).routes["auto"].small_by_task
+
+
+def test_beside_a_model_that_nobody_knows_there_are_no_better_ones(tmp_path: Path) -> None:
+    found = server("Ollama", "ollama", models=("mine", "qwen2.5-coder:3b"))
+    assert not read(tmp_path, composed([found], [], "mine", Machine(16 * GB, None))).routes["auto"].small_by_task

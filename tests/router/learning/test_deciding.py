@@ -93,3 +93,14 @@ def test_what_overflows_the_window_stays_where_it_was(config: Config) -> None:
 def test_a_missing_route_tells_nothing(config: Config) -> None:
     found = decided(config, route="gone")
     assert found == replace(found, upstream=None, missing="not kept: the route gone, in the config that is tried")
+
+
+def test_what_goes_to_the_small_side_goes_by_its_task(config: Config) -> None:
+    coder = config.upstreams["small"].model_copy(update={"model": "coder"})
+    route = config.routes["auto"].model_copy(update={"small_by_task": {"code": "coder"}})
+    upstreams = {**config.upstreams, "coder": coder}
+    split = config.model_copy(update={"upstreams": upstreams, "routes": {"auto": route}})
+    assert decided(split, score=0.1, task="code").upstream == "coder"
+    assert decided(split, score=0.1, task="chat").upstream == "small"
+    assert decided(split, score=0.9, task="code").upstream == "large"
+    assert decided(split, score=0.9, task="code", reason="fence", rule="private", fence="local").upstream == "coder"
