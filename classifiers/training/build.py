@@ -8,6 +8,7 @@ import numpy as np
 from weighbridge.classifiers import head as heads
 from weighbridge.classifiers import window
 from weighbridge.classifiers.artefacts import OperatingPoint
+from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.evaluation.metrics import Floats
 from weighbridge.classifiers.head import Inputs, scores
 from weighbridge.classifiers.minilm import ENCODER, HEAD, TOKENIZER, Encoder
@@ -76,7 +77,7 @@ def _tasks(head: heads.Head, inputs: Inputs, rows: Rows) -> tuple[float, float]:
     places = np.flatnonzero((rows.dataset == dataset.OWN) & rows.held_out)
     verdicts = [head.judge(inputs.embedding[i], inputs.counts[i], inputs.words[i]) for i in places.tolist()]
     named = np.array([verdict.task_probability >= card.TASK_MINIMUM for verdict in verdicts])
-    right = np.array([dataset.TASKS[v.task] == rows.task[i] for v, i in zip(verdicts, places, strict=True)])
+    right = np.array([TASKS[v.task] == rows.task[i] for v, i in zip(verdicts, places, strict=True)])
     return float(named.mean()), float(right[named].mean()) if named.any() else 0.0
 
 

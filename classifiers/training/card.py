@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from weighbridge.classifiers.artefacts import KIND, MANIFEST, SCHEMA_VERSION, OperatingPoint
+from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.evaluation.metrics import Interval
-from weighbridge.classifiers.training.dataset import OWN, SOURCES, TASKS, Rows
+from weighbridge.classifiers.training.dataset import OWN, SOURCES, Rows
 from weighbridge.classifiers.training.embed import EMBEDDING_SIZE, WINDOW_TOKENS
 from weighbridge.classifiers.training.evaluate import HEAD, LENGTH, Line, as_markdown
 from weighbridge.classifiers.training.weights import PACKAGE, WEIGHTS, WEIGHTS_SHA256

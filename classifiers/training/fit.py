@@ -7,9 +7,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from weighbridge.classifiers import features
+from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.head import Head, Inputs
 from weighbridge.classifiers.training import models
-from weighbridge.classifiers.training.dataset import CHANGED, TASKS, Rows
+from weighbridge.classifiers.training.dataset import CHANGED, Rows
 from weighbridge.classifiers.training.models import Fitting, Floats, Singles, single
 
 # How much each of the three models counts, in spreads of what it says. For questions of the kind that was fitted the
