@@ -13,18 +13,28 @@ from typing import TypeVar
 
 from weighbridge.breaker import Breaker
 from weighbridge.budgets import Budgets, Exhausted, Hold
-from weighbridge.errors import Busy, Limited, OverBudget, Refused, Unavailable, UpstreamError, WeighbridgeError
+from weighbridge.errors import (
+    Busy,
+    Limited,
+    Loading,
+    OverBudget,
+    Refused,
+    Unavailable,
+    UpstreamError,
+    WeighbridgeError,
+)
 from weighbridge.ledger.base import Closing, Ledger, Settlement
 from weighbridge.queues import UNKNOWN_S, Average, Full, Line
 from weighbridge.state.base import Unreachable
 from weighbridge.telemetry import Metrics
-from weighbridge.trip import BUSY, CIRCUIT_OPEN, Trip
+from weighbridge.trip import BUSY, CIRCUIT_OPEN, LOADING, Trip
 from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T")
 
 MOST = 4
 MOST_WAIT_S = 2.0  # for an upstream that says when to come back; a longer wait is the client's
+_AGAIN_S = 5.0  # when to come back where nobody knows
 _NOTHING = Hold()
 _PAUSE_S = 0.25  # the longest first pause where it does not say; it doubles
 
@@ -89,8 +99,8 @@ class Attempts:
         return None
 
     async def _is_ready(self, trip: Trip, name: str, left: list[str]) -> bool:
-        """A place and a reservation. False where the next one in line is to be tried instead."""
-        if not await self._seated(trip, name, left):
+        """Its model, a place and a reservation. False where the next one in line is to be tried instead."""
+        if not await self._loaded(trip, name, left) or not await self._seated(trip, name, left):
             return False
         is_reserved = False
         try:
@@ -99,6 +109,32 @@ class Attempts:
             if not is_reserved:
                 self._stand_up(trip)
         return is_reserved
+
+    async def _loaded(self, trip: Trip, name: str, left: list[str]) -> bool:
+        """What an upstream that loads its model does with who comes: wait, go elsewhere or be refused."""
+        upstream = trip.plan.reach[name]
+        if not upstream.is_loading:
+            return True
+        is_wait = upstream.loading == "wait" or (upstream.loading == "spill" and not self._open(trip, left[1:]))
+        began_s = self._now()
+        try:
+            if is_wait and await upstream.loaded(trip.request.received_s + upstream.limits.load_s - began_s):
+                return True
+        except asyncio.CancelledError:
+            self.breakers[name].left()
+            self._left_in_line(trip)
+            raise
+        finally:
+            trip.queued(self._now() - began_s)
+        self.breakers[name].left()
+        trip.skipped[left.pop(0)] = LOADING
+        if left and upstream.loading != "refuse":
+            return False
+        raise await self._turned_away(trip, _still_loading(trip))
+
+    def _open(self, trip: Trip, names: list[str]) -> list[str]:
+        """Those whose breaker would let us through, and which do not load."""
+        return [n for n in names if self.breakers[n].wait_s == 0 and not trip.plan.reach[n].is_loading]
 
     async def _seated(self, trip: Trip, name: str, left: list[str]) -> bool:
         """Take a place where the upstream has a line. False where another one is likely to answer sooner."""
@@ -125,7 +161,7 @@ class Attempts:
 
     def _patience_s(self, trip: Trip, name: str, others: list[str]) -> float | None:
         """How long to wait for a place: no longer than another would take. None where there is no other."""
-        open_ones = [other for other in others if self.breakers[other].wait_s == 0]
+        open_ones = self._open(trip, others)
         if not open_ones:
             return None
         spill_after_s = trip.plan.reach[name].spill_after_s
@@ -173,7 +209,7 @@ class Attempts:
                 raise
 
     def _tell_breaker(self, name: str, error: UpstreamError) -> None:
-        if isinstance(error, Refused | Limited):
+        if isinstance(error, Refused | Limited | Loading):
             self.breakers[name].left()
         else:
             self.breakers[name].failed(for_good=error.code == "upstream_auth")
@@ -215,7 +251,7 @@ class Attempts:
         """Go on without an upstream that a budget closes: to local ones within reach, if it leaves those open."""
         trip.skipped[name] = used_up.budget.name
         reach = trip.plan.reach
-        closed = {name for name, why in trip.skipped.items() if why != BUSY}
+        closed = {name for name, why in trip.skipped.items() if why not in {BUSY, LOADING}}
         tried = {attempt.upstream for attempt in trip.attempts} | closed
         is_open = used_up.budget.at_cap == "local"
         local = [n for n in (*left, *reach) if is_open and reach[n].location == "local" and n not in tried]
@@ -253,6 +289,9 @@ class Attempts:
     async def close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         """The last attempt has ended, and with it the request."""
         self._stand_up(trip)
+        upstream = trip.plan.reach[trip.attempt.upstream]
+        if upstream.location == "local" and (unread := trip.unread_words):
+            upstream.notice("read_less", f"read {settlement.input_tokens} tokens, at least {unread} too few")
         closing = trip.closing(http_status)
         self._metrics.request_ended(trip.plan, closing)
         await self._put_right(trip, settlement)
@@ -306,7 +345,9 @@ class Attempts:
 
 def _pause(trip: Trip, error: UpstreamError, others: int, *, is_open: bool) -> float | None:
     """How long to wait before the same upstream is tried again; None for not at all. others: how many are left."""
-    made = len(trip.attempts)
+    made, upstream = len(trip.attempts), trip.plan.reach[trip.attempt.upstream]
+    if isinstance(error, Loading) and upstream.is_loading and made < MOST:
+        return 0.0 if upstream.loading != "spill" or not others else None  # what becomes of it is seen then
     if trip.plan.target.pin or made >= MOST:
         return None
     tries = sum(attempt.upstream == trip.attempt.upstream for attempt in trip.attempts)
@@ -323,9 +364,16 @@ def _jittered(tries: int) -> float:
     return random.uniform(0, _PAUSE_S * 2 ** (tries - 1))  # noqa: S311  # spreads callers, hides nothing
 
 
+def _still_loading(trip: Trip) -> Unavailable:
+    if trip.plan.fence:
+        message = "The request must stay on a local upstream, which loads its model."
+        return Unavailable(message, code="local_unavailable", retry_after_s=_AGAIN_S)
+    return Unavailable("The upstream loads its model.", code="upstream_loading", retry_after_s=_AGAIN_S)
+
+
 def _for_client(error: UpstreamError, trip: Trip) -> WeighbridgeError:
     """What the client is told when nothing is left to try."""
-    retry_after_s = error.retry_after_s or 5
+    retry_after_s = error.retry_after_s or _AGAIN_S
     if trip.plan.fence and error.status in {502, 503, 504}:
         message = "The request must stay on a local upstream, and none answers."
         return Unavailable(message, code="local_unavailable", retry_after_s=retry_after_s)

@@ -16,6 +16,7 @@
     - NotServed               404  it has nothing at that path; another may
     - Limited                 429
     - Unreachable             503  no connection
+    - Loading                 503  it is loading its model, which is not death
     - TimedOut                504  too slow
     - Failed                  502  answered 5xx, nonsense, or refused our key
     - Cut                     502  ended in the middle
@@ -176,6 +177,12 @@ class Limited(UpstreamError):
 
 class Unreachable(UpstreamError):
     status, code, billable = 503, "upstream_unavailable", False
+
+
+class Loading(UpstreamError):
+    """It is there, and loads its model. What that is waited for is the upstream's to say."""
+
+    status, code, billable, may_retry = 503, "upstream_loading", False, True
 
 
 class TimedOut(UpstreamError):

@@ -64,6 +64,7 @@ class Parts:
         prices = price_list(config.upstreams)
         _require_prices(config, prices)
         attempts = Attempts(self.ledger, self.metrics, self.budgets, config.upstreams)
+        self.metrics.watch(attempts.lines, config.upstreams)
         cache = Cache(config.cache) if config.cache else None
         self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, cache)
 

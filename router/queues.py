@@ -57,6 +57,11 @@ class Line:
         self.now = now
 
     @property
+    def length(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    @property
     def expected_wait_s(self) -> float:
         """Until who comes now has a place; 0 where one is free, or where nothing is known yet."""
         if self._free:

@@ -1,7 +1,7 @@
 """What the gateway tells of itself: metrics for Prometheus, and a log without prompts or keys."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,7 +10,9 @@ import orjson
 from weighbridge.discretion import for_the_log
 from weighbridge.ledger.base import Closing
 from weighbridge.planning import Plan
+from weighbridge.queues import Line
 from weighbridge.tallies import Buckets, Family, Labels, summed
+from weighbridge.upstreams.base import Upstream
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _SCORES = tuple(i / 10 for i in range(1, 11))
@@ -35,6 +37,8 @@ class Metrics:
         self._ledger_failures = 0
         self._lookups: dict[Labels, int] = {}
         self._reloads: dict[Labels, int] = {}
+        self._lines: Mapping[str, Line] = {}
+        self._upstreams: Mapping[str, Upstream] = {}
 
     def request_ended(self, plan: Plan, closing: Closing) -> None:
         """Count a request that reached an upstream."""
@@ -65,6 +69,10 @@ class Metrics:
         """hit, miss or bypass."""
         self._lookups[(verdict,)] = self._lookups.get((verdict,), 0) + 1
 
+    def watch(self, lines: Mapping[str, Line], upstreams: Mapping[str, Upstream]) -> None:
+        """From now on these are the upstreams, and the lines before them."""
+        self._lines, self._upstreams = lines, upstreams
+
     def ledger_failed(self) -> None:
         self._ledger_failures += 1
 
@@ -91,6 +99,7 @@ class Metrics:
         yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
         yield Family("weighbridge_cache_lookups", "counter", "What the cache had.", ("outcome",), self._lookups)
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
+        yield from self._of_upstreams()
         yield Family("weighbridge_in_flight", "gauge", "Requests being answered.", (), {(): self.in_flight.count})
 
     def exposition(self) -> tuple[bytes, str]:
@@ -126,6 +135,22 @@ class Metrics:
             ("upstream", "type"),
             summed(((series.upstream, "input"), series.input_tokens) for series in found)
             | summed(((series.upstream, "output"), series.output_tokens) for series in found),
+        )
+
+    def _of_upstreams(self) -> Iterator[Family]:
+        yield Family(
+            "weighbridge_queue_length",
+            "gauge",
+            "Requests that wait for a place at an upstream.",
+            ("upstream",),
+            {(name,): line.length for name, line in self._lines.items()},
+        )
+        yield Family(
+            "weighbridge_suspect_answers",
+            "counter",
+            "Answers in another model's name, or to less than was asked.",
+            ("upstream", "kind"),
+            {(name, kind): many for name, found in self._upstreams.items() for kind, many in found.noticed.items()},
         )
 
     def _money(self) -> Iterator[Family]:
@@ -202,6 +227,8 @@ _CODES = {
     "ledger_unavailable",
     "rate_limit_exceeded",
     "upstream_unavailable",
+    "upstream_loading",
+    "upstream_other_model",
     "upstream_timeout",
     "upstream_error",
     "upstream_cut",

@@ -15,6 +15,7 @@ from weighbridge.units import Price, Usage, cost_of
 
 CIRCUIT_OPEN = "circuit_open"
 BUSY = "busy"
+LOADING = "loading"
 Prices = Mapping[str, Price | None]  # by the upstream's name
 
 
@@ -47,7 +48,7 @@ class Trip:
         self.kept: Kept | None = None  # the answer that is given again, without an attempt
         self.skipped: dict[
             str, str
-        ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", or a budget's name
+        ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name
         self.seat: Seat | None = None  # its place at an upstream that has a line
 
     @property
@@ -68,7 +69,7 @@ class Trip:
         if not self.was_fallback:
             return self.plan.decision.reason
         skipped = self.skipped.get(self.plan.decision.upstream, CIRCUIT_OPEN)
-        return "fallback" if skipped in {CIRCUIT_OPEN, BUSY} else "budget"
+        return "fallback" if skipped in {CIRCUIT_OPEN, BUSY, LOADING} else "budget"
 
     @property
     def why(self) -> str:
@@ -93,6 +94,17 @@ class Trip:
         if last.input_tokens is None:
             return None
         return Usage(last.input_tokens, last.output_tokens or 0, last.cached_tokens or 0, last.usage_source)
+
+    @property
+    def unread_words(self) -> int:
+        """How many more words the request has than the upstream says that it read tokens; no tokenizer has fewer."""
+        last = self.total
+        if last.usage_source != "provider" or last.input_tokens is None:
+            return 0
+        if self.request.text_length < 8 * last.input_tokens:  # mostly it has four characters to a token
+            return 0
+        words = sum(_words(message.get("content")) for message in self.request.messages)
+        return max(0, words - last.input_tokens)
 
     def opening(self, *, store_prompt: bool) -> Opening:
         plan, request = self.plan, self.request
@@ -269,6 +281,13 @@ class Trip:
         )
         self._ended.append(settlement)
         return settlement
+
+
+def _words(content: object) -> int:
+    if isinstance(content, str):
+        return len(content.split())
+    parts = content if isinstance(content, list) else ()
+    return sum(len(str(part.get("text") or "").split()) for part in parts if isinstance(part, Mapping))
 
 
 def _cost(status: Status, usage: Usage | None, price: Price | None, attempt: Attempt, latency_s: float) -> int | None:

@@ -1,8 +1,11 @@
 """What an upstream is: it completes a chat, whole or as a stream."""
 
+import logging
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -12,6 +15,12 @@ from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import NotServed
 from weighbridge.units import Usage, usd_per_mtok
 from weighbridge.wire import Body
+
+
+# What an answer of a server can be: another model's, or of a prompt that it did not read to the end.
+Oddity = Literal["other_model", "read_less"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Limits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     connect_s: float = Field(default=5, gt=0)
+    load_s: float = Field(default=300, gt=0)
     first_token_s: float = Field(default=120, gt=0)
     idle_s: float = Field(default=60, gt=0)
     total_s: float = Field(default=600, gt=0)
@@ -98,6 +108,7 @@ class Upstream(BaseModel, ABC):
     max_concurrent: int | None = Field(default=None, gt=0)
     queue: int = Field(default=32, ge=0)
     spill_after_s: float | None = Field(default=None, ge=0)
+    loading: Literal["spill", "wait", "refuse"] = "spill"
 
     @field_validator("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok")
     @classmethod
@@ -110,6 +121,26 @@ class Upstream(BaseModel, ABC):
     def window(self) -> int | None:
         """What its context holds as far as is known: `context_window`, or less where the server itself has less."""
         return self.context_window
+
+    @property
+    def is_loading(self) -> bool:
+        """The server says that it loads the model: neither dead nor ready."""
+        return False
+
+    @cached_property
+    def noticed(self) -> Counter[Oddity]:
+        """How often an answer was not what it should be."""
+        return Counter()
+
+    def notice(self, oddity: Oddity, what: str) -> None:
+        """An answer was not what it should be. It is counted, and told once."""
+        if not self.noticed[oddity]:
+            log.warning("the upstream of %s %s", self.model, what)
+        self.noticed[oddity] += 1
+
+    async def loaded(self, within_s: float) -> bool:
+        """Wait for as long as it says that it loads. False where it still does in the end."""
+        return not self.is_loading
 
     def serves(self, path: str) -> bool:
         """Whether it speaks the API at this path itself. Every upstream speaks chat completions."""

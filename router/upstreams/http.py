@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 from pydantic import Field, field_validator
 
-from weighbridge.errors import Failed, Incapable, Limited, Refused, TimedOut, Unreachable, UpstreamError
+from weighbridge.errors import Failed, Incapable, Limited, Loading, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Forward, Limits, Upstream
 from weighbridge.upstreams.link import Broken, Client, Link, NoConnection
 from weighbridge.upstreams.presence import LOOKS_AS, Presence, Watch, narrowed, of_openai_server
@@ -29,6 +29,8 @@ _BUSY = {503: 503, 504: 504, 529: 503}  # statuses of an upstream that tell the 
 _JSON = "application/json"
 # llama.cpp says 500 where a template refuses a role, or the order of roles. The server is well.
 _TEMPLATE = re.compile(r"Jinja Exception: (.+)")
+# llama.cpp says "Loading model", others that the model "is currently loading".
+_LOADING = re.compile(r"\bloading (?:the )?model\b|\bmodel\b.{0,80}\bis (?:currently |still )?loading\b", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context[ _](?:length|window|size)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
 )
@@ -83,6 +85,13 @@ class HttpUpstream(Upstream):
         return self._watch.presence
 
     @property
+    def is_loading(self) -> bool:
+        return self.presence.is_loading is True
+
+    async def loaded(self, within_s: float) -> bool:
+        return await self._watch.loaded(within_s)
+
+    @property
     def window(self) -> int | None:
         return narrowed(self.context_window, self.presence)
 
@@ -112,6 +121,11 @@ class HttpUpstream(Upstream):
         return parsed(await reply.body())
 
     async def _request(self, sending: Forward, first_token_s: float | None) -> "Reply":
+        found = self.presence
+        # The first request makes it load, and waits for that as well.
+        is_cold = found.is_loaded is False and found.is_installed is not False
+        if is_cold and first_token_s is not None:
+            first_token_s += self.limits.load_s
         watchdog = Watchdog(self.limits, first_token_s)
         try:
             link = await self._client.request(sending.method, sending.path, sending.body, sending.content_type)
@@ -121,11 +135,14 @@ class HttpUpstream(Upstream):
         except asyncio.CancelledError:
             watchdog.stop()
             if watchdog.has_bitten and _uncancel():
-                raise TimedOut("The upstream did not answer in time.") from None
+                raise _too_slow(is_cold=is_cold) from None
             raise
         reply = Reply(link, watchdog)
         if not 200 <= link.status < 300:
-            raise await _refusal(reply)
+            error = await _refusal(reply)
+            if isinstance(error, Loading) and self.location == "local":
+                self._watch.found_loading()
+            raise error
         return reply
 
 
@@ -254,6 +271,14 @@ def _unanswered(error: OSError) -> UpstreamError:
     return broken
 
 
+def _too_slow(*, is_cold: bool) -> UpstreamError:
+    if not is_cold:
+        return TimedOut("The upstream did not answer in time.")
+    error = Loading("The upstream did not load its model in time.")
+    error.billable, error.may_retry = True, False
+    return error
+
+
 async def _refusal(reply: Reply) -> UpstreamError:
     """An answer that is not 200, as an error of ours."""
     try:
@@ -285,6 +310,8 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
         return Incapable(f"The model's chat template refuses the request: {said[1]}")
     if 300 <= status < 400:
         return Failed("The upstream answered with a redirect, which is not followed.", code="upstream_redirect")
+    if status == 503 and _LOADING.search(error_fields(raw)[0] or ""):
+        return Loading("The upstream loads its model.", retry_after_s=retry_after_s)
     error = Failed(f"The upstream failed with status {status}.", retry_after_s=retry_after_s)
     error.status = _BUSY.get(status, 502)
     error.billable = False

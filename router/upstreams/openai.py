@@ -2,9 +2,11 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
@@ -12,6 +14,7 @@ from weighbridge.errors import Failed, NotServed, Refused, UpstreamError
 from weighbridge.upstreams.adapting import Lack, adapted, lack_of
 from weighbridge.upstreams.base import Completion, Forward, Stream
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
+from weighbridge.upstreams.presence import is_same_model
 from weighbridge.upstreams.quirks import Tidy, tidied
 from weighbridge.upstreams.sse import Splitter
 from weighbridge.wire import Body, error_fields, parse
@@ -20,6 +23,8 @@ from weighbridge.wire import Body, error_fields, parse
 _LAST = re.compile(rb'^\[DONE\]$|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|message_stop)"')
 
 
+_NAME = re.compile(rb'"model"\s*:\s*"([^"\\]+)"')
+
 class OpenAI(HttpUpstream):
     """`base_url` includes the `/v1`.
 
@@ -27,11 +32,13 @@ class OpenAI(HttpUpstream):
         gateway finds out: what answers 404 or 405 is not asked for again. Anthropic's /messages is asked for only where
         it is named here.
     lacks: what the server does not take, to be put in words that it knows. What it refuses in plain words is learnt.
+    other_model: what is done with an answer that a local server gives in another model's name.
     """
 
     include_usage: bool = True  # ask for the usage of streams, for the ledger; off for servers that refuse the field
     endpoints: tuple[str, ...] | None = None
     lacks: tuple[Lack, ...] = ()
+    other_model: Literal["note", "refuse"] = "note"
 
     @cached_property
     def _learnt(self) -> "_Learnt":
@@ -51,7 +58,9 @@ class OpenAI(HttpUpstream):
         fields = parsed(raw)
         if not isinstance(fields, dict) or not dialect.is_answer(fields):
             raise _nonsense(raw)
-        if not fields.get("model"):
+        if fields.get("model"):
+            self._look_at_name(fields["model"])
+        else:
             raw = _named(raw, self.model)
         if self._is_mended(dialect):
             raw = tidied(raw)
@@ -61,7 +70,8 @@ class OpenAI(HttpUpstream):
         reply = await self._post(dialect, body, first_token_s=self.limits.first_token_s)
         if not reply.content_type.startswith("text/event-stream"):
             raise _nonsense(await reply.body())
-        return EventStream(reply, Tidy(self.model) if self._is_mended(dialect) else None)
+        look = self._look_at_name if self.location == "local" else None
+        return EventStream(reply, Tidy(self.model) if self._is_mended(dialect) else None, look)
 
     async def forward(self, sending: Forward) -> Stream:
         path = sending.path.partition("?")[0]
@@ -81,6 +91,14 @@ class OpenAI(HttpUpstream):
         listed = await self.get("/models")
         data = listed.get("data") if isinstance(listed, dict) else None
         return [str(m.get("id")) for m in data or () if isinstance(m, dict)]
+
+    def _look_at_name(self, name: object) -> None:
+        """A local server may answer with another model than it was asked for. Raises Failed where it must not."""
+        if self.location != "local" or not isinstance(name, str) or is_same_model(name, self.model):
+            return
+        self.notice("other_model", f"answers as {name[:200]!r}")
+        if self.other_model == "refuse":
+            raise Failed("The upstream answered with another model.", code="upstream_other_model")
 
     def _is_mended(self, dialect: Dialect) -> bool:
         return self.location == "local" and dialect is CHAT
@@ -121,8 +139,9 @@ class _Learnt:
 class EventStream(Stream):
     """Server-sent events, as they come."""
 
-    def __init__(self, reply: Reply, tidy: Tidy | None) -> None:
+    def __init__(self, reply: Reply, tidy: Tidy | None, look: Callable[[str], None] | None = None) -> None:
         self._reply = reply
+        self._look = look  # at the model's name, once
         self._splitter = Splitter()
         self._tidy = tidy
         self._is_done = False
@@ -132,6 +151,9 @@ class EventStream(Stream):
         while chunk := await self._reply.chunk():
             if events := self._splitter.feed(chunk):
                 self._reply.progress()
+                if self._look and (named := _NAME.search(events[0])):
+                    look, self._look = self._look, None
+                    look(named[1].decode("utf-8", "replace"))
                 self._is_done = bool(_LAST.search(events[-1]))
                 return self._mended(events)
         return self._mended(self._splitter.flush())

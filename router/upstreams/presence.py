@@ -16,9 +16,11 @@ from weighbridge.upstreams.link import Client
 
 LOOKS_AS = "weighbridge-presence"  # the user agent, so that a server's log tells looks from requests
 EVERY_S = 10.0
+WHILE_LOADING_S = 1.0  # how often where somebody may be waiting for the model
 LOOK_S = 2.0  # how long one look may take
 _FIRST_S = 0.5  # how long opening waits for the first one
 _MOST_BYTES = 4 << 20
+DIED = "stopped answering while it loaded the model"
 # Before this version a prompt that is too long is cut without a word, and without `num_ctx` at so many tokens.
 _FIRST_HONEST_OLLAMA = (0, 12, 6)
 _OLD_OLLAMA_WINDOW = 2048
@@ -56,7 +58,8 @@ class Watch:
         self._look = look
         self._every_s = every_s
         self._task: asyncio.Task[None] | None = None
-        self._has_looked = asyncio.Event()
+        self._has_looked = asyncio.Event()  # another one for each look
+        self._is_due = asyncio.Event()
         self.presence = Presence()
 
     async def aopen(self) -> None:
@@ -70,18 +73,42 @@ class Watch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def found_loading(self) -> None:
+        """The server itself has just said so, to a request: look again soon."""
+        self.presence = replace(self.presence, is_loaded=False, is_loading=True)
+        self._is_due.set()
+
+    async def loaded(self, within_s: float) -> bool:
+        """Wait for as long as the server says that it loads. False where it still does in the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.presence.is_loading:
+                    await self._has_looked.wait()
+        return not self.presence.is_loading
+
     async def _run(self) -> None:
         while True:
             self.presence = await self._looked()
             self._has_looked.set()
-            await asyncio.sleep(self._every_s)
+            self._has_looked = asyncio.Event()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        if not self.presence.is_loading:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_due.wait(), self._every_s)
+        if self.presence.is_loading:
+            await asyncio.sleep(min(self._every_s, WHILE_LOADING_S))
+        self._is_due.clear()
 
     async def _looked(self) -> Presence:
         try:
             async with asyncio.timeout(LOOK_S):
                 return await self._look()
         except (OSError, TimeoutError):
-            return Presence(context_window=self.presence.context_window, note="does not answer")
+            was = self.presence
+            note = DIED if was.is_loading or was.note == DIED else "does not answer"
+            return Presence(context_window=was.context_window, note=note)
 
 
 async def of_openai_server(client: Client, model: str) -> Presence:
@@ -256,6 +283,12 @@ def _same(name: object, model: str) -> bool:
         return False
     ours, theirs = (text.lower().removesuffix(":latest") for text in (model, name))
     return ours == theirs or _base(ours) == _base(theirs)
+
+
+def is_same_model(name: str, model: str) -> bool:
+    """Whether an answer's `model` may well mean ours: servers add sizes of weights, endings, folders and dates."""
+    ours, theirs = (re.sub(r"[^a-z0-9]", "", _base(text.lower().removesuffix(":latest"))) for text in (model, name))
+    return ours in theirs or theirs in ours
 
 
 def _is_old(version: str) -> bool:
