@@ -283,7 +283,11 @@ def validate(config: Config = DEFAULT, as_json: Json = False) -> None:
 
 
 @app.command()
-def doctor(config: Config = DEFAULT, as_json: Json = False) -> None:
+def doctor(
+    config: Config = DEFAULT,
+    probe: Annotated[bool, typer.Option("--probe", help="Send local servers requests that show what they do.")] = False,
+    as_json: Json = False,
+) -> None:
     """Check that everything is reachable and sane.
 
     Looks at the versions, the config file, the classifier, each upstream, prices, the ledger and the port.
@@ -291,7 +295,7 @@ def doctor(config: Config = DEFAULT, as_json: Json = False) -> None:
     from weighbridge.cli import doctor
 
     with in_words():
-        done(doctor.run(config, as_json=as_json))
+        done(doctor.run(config, as_json=as_json, is_probing=probe))
 
 
 learning.add_to(app)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from weighbridge.cli import ports
+from weighbridge.cli import ports, probing
 from weighbridge.cli.console import Status, console, print_finding, print_json
 from weighbridge.cli.validate import warnings
 from weighbridge.config import Config, ConfigError, load
@@ -52,8 +52,11 @@ class Finding:
     detail: str
 
 
-def run(path: Path, *, as_json: bool) -> bool:
-    """Look at everything, and print each finding as it comes. False when something is broken."""
+def run(path: Path, *, as_json: bool, is_probing: bool = False) -> bool:
+    """Look at everything, and print each finding as it comes. False when something is broken.
+
+    is_probing: local servers are also sent a few requests, which show whether they do what they say.
+    """
     out = console()
     found: list[Finding] = []
 
@@ -62,7 +65,7 @@ def run(path: Path, *, as_json: bool) -> bool:
         if not as_json:
             print_finding(out, finding.status, finding.name, finding.detail)
 
-    asyncio.run(_look(path, keep))
+    asyncio.run(_look(path, keep, is_probing=is_probing))
     broken = sum(finding.status == "fail" for finding in found)
     if as_json:
         print_json({"ok": not broken, "findings": [asdict(finding) for finding in found]})
@@ -71,7 +74,7 @@ def run(path: Path, *, as_json: bool) -> bool:
     return not broken
 
 
-async def _look(path: Path, keep: Callable[[Finding], None]) -> None:
+async def _look(path: Path, keep: Callable[[Finding], None], *, is_probing: bool) -> None:
     for finding in _of_installation():
         keep(finding)
     try:
@@ -86,7 +89,7 @@ async def _look(path: Path, keep: Callable[[Finding], None]) -> None:
     for finding in _of_keys(config):
         keep(finding)
     keep(await asyncio.to_thread(_of_classifier, config))
-    async for finding in _of_upstreams(config):
+    async for finding in _of_upstreams(config, is_probing=is_probing):
         keep(finding)
     for finding in _of_prices(config):
         keep(finding)
@@ -95,6 +98,8 @@ async def _look(path: Path, keep: Callable[[Finding], None]) -> None:
         for finding in await asyncio.to_thread(lambda: list(_of_traffic(config))):
             keep(finding)
     keep(await asyncio.to_thread(_of_port, config))
+    for finding in await asyncio.to_thread(lambda: list(_of_running(config))):
+        keep(finding)
 
 
 def _of_installation() -> Iterator[Finding]:
@@ -167,19 +172,24 @@ def _of_classifier(config: Config) -> Finding:
     )
 
 
-async def _of_upstreams(config: Config) -> AsyncIterator[Finding]:
-    looks = [_of_upstream(name, upstream) for name, upstream in config.upstreams.items()]
+async def _of_upstreams(config: Config, *, is_probing: bool) -> AsyncIterator[Finding]:
+    looks = [_of_upstream(name, upstream, is_probing=is_probing) for name, upstream in config.upstreams.items()]
     for finding in await asyncio.gather(*looks):
         yield finding
 
 
-async def _of_upstream(name: str, upstream: Upstream) -> Finding:
+async def _of_upstream(name: str, upstream: Upstream, *, is_probing: bool) -> Finding:
     title = f"upstream {name}"
     await upstream.aopen()
     try:
         async with asyncio.timeout(LOOK_S):
             said = await upstream.check()
-        return _with_presence(Finding(title, "ok", said), upstream)
+        finding = _with_presence(Finding(title, "ok", said), upstream)
+        if is_probing and upstream.location == "local":
+            odd = [words async for words in probing.probed(upstream)]
+            status: Status = "warn" if odd else finding.status
+            return replace(finding, status=status, detail="; ".join([finding.detail, *odd]))
+        return finding
     except UpstreamError as error:
         return Finding(title, "fail", f"{error.message}{_address(upstream)}")
     except TimeoutError:
@@ -272,6 +282,12 @@ def _of_port(config: Config) -> Finding:
         reason = error.strerror or str(error)
         return Finding("port", "fail", f"{host}:{port} cannot be had: {reason}; set server.port to another")
     return Finding("port", "ok", f"{port} on {host} is free" if port else "any free one")
+
+
+def _of_running(config: Config) -> Iterator[Finding]:
+    """What the gateway that runs on our port has noticed of its upstreams."""
+    for name, what in probing.noticed_at(ports.url(config.server.host, config.server.port)):
+        yield Finding(f"upstream {name}", "warn", what)
 
 
 def _is_ours(base_url: str) -> bool:

@@ -26,6 +26,7 @@ _FIRST_HONEST_OLLAMA = (0, 12, 6)
 _OLD_OLLAMA_WINDOW = 2048
 
 _GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)(?:\{([^}]*)\})? ([0-9.eE+]+)$", re.MULTILINE)
+_PART = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?")  # of a model's name: a word or a number
 _NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 
@@ -287,8 +288,8 @@ def _same(name: object, model: str) -> bool:
 
 def is_same_model(name: str, model: str) -> bool:
     """Whether an answer's `model` may well mean ours: servers add sizes of weights, endings, folders and dates."""
-    ours, theirs = (re.sub(r"[^a-z0-9]", "", _base(text.lower().removesuffix(":latest"))) for text in (model, name))
-    return ours in theirs or theirs in ours
+    ours, theirs = (set(_PART.findall(_base(text.lower().removesuffix(":latest")))) for text in (model, name))
+    return ours <= theirs or theirs <= ours
 
 
 def _is_old(version: str) -> bool:

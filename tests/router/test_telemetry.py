@@ -1,3 +1,4 @@
+import asyncio
 from typing import Any
 
 from bookkeeping import closing
@@ -5,7 +6,9 @@ from bookkeeping import closing
 from weighbridge.classifiers.base import Assessment
 from weighbridge.planning import Plan, Target
 from weighbridge.policies.base import Decision
+from weighbridge.queues import Line
 from weighbridge.telemetry import Metrics
+from weighbridge.upstreams.simulated import Simulated
 
 
 def plan(score: float | None = None) -> Plan:
@@ -79,3 +82,19 @@ def test_requests_in_flight_are_those_begun_and_not_ended():
     with metrics.in_flight.track_inprogress(), metrics.in_flight.track_inprogress():
         assert "weighbridge_in_flight 2.0" in text(metrics)
     assert "weighbridge_in_flight 0.0" in text(metrics)
+
+
+async def test_the_lines_before_upstreams_and_what_was_odd_are_told():
+    line = Line(1, 4)
+    upstream = Simulated(model="m", location="local")
+    metrics = Metrics()
+    metrics.watch({"local": line}, {"local": upstream})
+    assert 'weighbridge_queue_length{upstream="local"} 0.0' in text(metrics)
+    seat = await line.enter(None)
+    waiting = asyncio.ensure_future(line.enter(None))
+    await asyncio.sleep(0)
+    assert 'weighbridge_queue_length{upstream="local"} 1.0' in text(metrics)
+    seat.leave()
+    (await waiting).leave()
+    upstream.notice("other_model", "answers as another")
+    assert 'weighbridge_suspect_answers_total{kind="other_model",upstream="local"} 1.0' in text(metrics)

@@ -19,6 +19,7 @@ from weighbridge.upstreams.presence import (
     Presence,
     Watch,
     in_words,
+    is_same_model,
     narrowed,
     of_llama_cpp,
     of_lm_studio,
@@ -211,3 +212,45 @@ def test_the_smaller_window_counts() -> None:
     assert narrowed(None, Presence()) is None
     assert narrowed(8192, Presence(context_window=4096)) == 4096
     assert narrowed(2048, Presence(context_window=4096)) == 2048
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "is_same"),
+    [
+        ("qwen2.5:3b", "qwen2.5:3b", True),
+        ("qwen2.5:3b", "Qwen/Qwen2.5-3B-Instruct", True),
+        ("/models/qwen2.5-3b-instruct-q4_k_m.gguf", "qwen2.5:3b", True),
+        ("/models/tiny@main", "/models/tiny", True),
+        ("llama3:latest", "llama3", True),
+        ("qwen2.5:7b", "qwen2.5:3b", False),
+        ("llama-3.2-1b", "m", False),
+        ("gemma-3-4b", "qwen3:4b", False),
+    ],
+)
+def test_a_model_is_known_by_whatever_its_servers_add_to_its_name(name: str, model: str, is_same: bool) -> None:
+    assert is_same_model(name, model) is is_same
+
+
+async def test_a_server_that_dies_while_it_loads_is_told_from_one_that_is_not_there() -> None:
+    looks = [Presence("llama.cpp", is_loaded=False, is_loading=True)]
+
+    async def look() -> Presence:
+        if looks:
+            return looks.pop()
+        raise ConnectionError
+
+    watch = Watch(look, every_s=0)
+    await watch.aopen()
+    assert await watch.loaded(10)
+    assert watch.presence.note == "stopped answering while it loaded the model"
+    await watch.aclose()
+
+
+async def test_a_model_that_goes_on_loading_is_not_waited_for_for_ever() -> None:
+    async def look() -> Presence:
+        return Presence("llama.cpp", is_loaded=False, is_loading=True)
+
+    watch = Watch(look, every_s=0)
+    await watch.aopen()
+    assert not await watch.loaded(0.01)
+    await watch.aclose()
