@@ -94,11 +94,8 @@ async def _look(path: Path, keep: Callable[[Finding], None], *, is_probing: bool
     for finding in _of_prices(config):
         keep(finding)
     keep(ledger := await _of_ledger(config))
-    if ledger.status == "ok":
-        for finding in await asyncio.to_thread(lambda: list(_of_traffic(config))):
-            keep(finding)
-    keep(await asyncio.to_thread(_of_port, config))
-    for finding in await asyncio.to_thread(lambda: list(_of_running(config))):
+    traffic = _of_traffic(config) if ledger.status == "ok" else ()
+    for finding in await asyncio.to_thread(lambda: [*traffic, *_of_port(config)]):
         keep(finding)
 
 
@@ -272,22 +269,21 @@ def _of_new_file(path: Path) -> Finding | None:
     return Finding("ledger", "fail", f"{path} cannot be made: {folder} is not there or cannot be written")
 
 
-def _of_port(config: Config) -> Finding:
+def _of_port(config: Config) -> Iterator[Finding]:
+    """Whether it can be had; and where our gateway has it already, what that one has noticed of its upstreams."""
     host, port = config.server.host, config.server.port
     try:
         ports.bound(host, port).close()
     except OSError as error:
         if _is_ours(ports.url(host, port)):
-            return Finding("port", "ok", f"{port} is served by a running Weighbridge")
+            yield Finding("port", "ok", f"{port} is served by a running Weighbridge")
+            for name, what in probing.noticed_at(ports.url(host, port)):
+                yield Finding(f"upstream {name}", "warn", what)
+            return
         reason = error.strerror or str(error)
-        return Finding("port", "fail", f"{host}:{port} cannot be had: {reason}; set server.port to another")
-    return Finding("port", "ok", f"{port} on {host} is free" if port else "any free one")
-
-
-def _of_running(config: Config) -> Iterator[Finding]:
-    """What the gateway that runs on our port has noticed of its upstreams."""
-    for name, what in probing.noticed_at(ports.url(config.server.host, config.server.port)):
-        yield Finding(f"upstream {name}", "warn", what)
+        yield Finding("port", "fail", f"{host}:{port} cannot be had: {reason}; set server.port to another")
+        return
+    yield Finding("port", "ok", f"{port} on {host} is free" if port else "any free one")
 
 
 def _is_ours(base_url: str) -> bool:

@@ -64,7 +64,7 @@ async def _asked(upstream: Upstream, words: int) -> tuple[int | None, str | None
 
 
 def noticed_at(url: str) -> Iterator[tuple[str, str]]:
-    """What a running gateway has noticed of its upstreams: each one's name, and what. Nothing where it does not tell."""
+    """What a running gateway has noticed of its upstreams, each with its name. Nothing where it does not tell."""
     try:
         with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:  # noqa: S310  # our own address
             text = answer.read(1 << 20).decode("utf-8", "replace")

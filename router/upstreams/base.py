@@ -16,7 +16,6 @@ from weighbridge.errors import NotServed
 from weighbridge.units import Usage, usd_per_mtok
 from weighbridge.wire import Body
 
-
 # What an answer of a server can be: another model's, or of a prompt that it did not read to the end.
 Oddity = Literal["other_model", "read_less"]
 

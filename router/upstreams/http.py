@@ -139,10 +139,10 @@ class HttpUpstream(Upstream):
             raise
         reply = Reply(link, watchdog)
         if not 200 <= link.status < 300:
-            error = await _refusal(reply)
-            if isinstance(error, Loading) and self.location == "local":
+            refused = await _refusal(reply)
+            if isinstance(refused, Loading) and self.location == "local":
                 self._watch.found_loading()
-            raise error
+            raise refused
         return reply
 
 

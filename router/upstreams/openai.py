@@ -25,6 +25,7 @@ _LAST = re.compile(rb'^\[DONE\]$|"type"\s*:\s*"(?:response\.(?:completed|incompl
 
 _NAME = re.compile(rb'"model"\s*:\s*"([^"\\]+)"')
 
+
 class OpenAI(HttpUpstream):
     """`base_url` includes the `/v1`.
 

@@ -1,4 +1,4 @@
-"""A local server that loads its model: neither dead nor ready. Who may go elsewhere goes, and the others wait or are told."""
+"""A local server that loads its model: neither dead nor ready. Who may go elsewhere goes, others wait or are told."""
 
 import threading
 from typing import Any
@@ -116,7 +116,7 @@ def test_a_request_that_meets_a_loading_server_is_sent_again_when_it_is_ready(be
     assert answer.status_code == 200
     assert answer.headers["x-weighbridge-attempts"] == "2"
     assert [row["error_code"] for row in gateway.rows("attempts")] == ["upstream_loading", None]
-    assert [row["cost_nano_usd"] for row in gateway.rows("attempts")][0] == 0
+    assert gateway.rows("attempts")[0]["cost_nano_usd"] == 0
 
 
 def test_a_server_that_dies_while_it_loads_is_left_for_another(begin, loader, local, remote):

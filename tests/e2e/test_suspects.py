@@ -1,6 +1,7 @@
-"""A server that is not what it says: another model answers, or a prompt is cut. Noticed, told, and refused where asked."""
+"""A server that is not what it says: another answers, or prompts are cut. Noticed, told, and refused where asked."""
 
 import logging
+import re
 
 import httpx
 import pytest
@@ -26,9 +27,9 @@ def ask(gateway, *, stream: bool = False) -> httpx.Response:
 
 def noticed(gateway) -> dict[str, float]:
     """What the metrics tell, by kind."""
-    lines = httpx.get(f"{gateway.root}/metrics").text.splitlines()
-    found = (line.split('kind="')[1].split('"') + [line.split()[-1]] for line in lines if "suspect_answers_total{" in line)
-    return {parts[0]: float(parts[-1]) for parts in found}
+    text = httpx.get(f"{gateway.root}/metrics").text
+    found = re.findall(r'^weighbridge_suspect_answers_total\{kind="(\w+)",upstream="local"\} (\S+)', text, re.MULTILINE)
+    return {kind: float(many) for kind, many in found}
 
 
 def other(model: str = "llama-3.2-1b"):

@@ -83,6 +83,6 @@ async def test_the_doctor_tells_what_it_found(config: ConfigFile, server, weighb
 
 async def test_the_doctor_tells_what_a_running_gateway_has_noticed(config: ConfigFile, listening, weighbridge) -> None:
     noticed = b'weighbridge_suspect_answers_total{kind="read_less",upstream="small"} 3.0\n'
-    port = (await listening({"/metrics": noticed})).rpartition(":")[2]
+    port = (await listening({"/metrics": noticed, "/health/ready": {"upstreams": {}}})).rpartition(":")[2]
     out = (await weighbridge("doctor", env={"WEIGHBRIDGE_SERVER__PORT": port})).out
     assert "warn  upstream small: 3 times since its start it read fewer tokens than the request had words" in out
