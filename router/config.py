@@ -15,6 +15,7 @@ from weighbridge import overrides, plugins
 from weighbridge.budgets import Budget
 from weighbridge.cache import Caching
 from weighbridge.classifiers.base import TASKS, Classifier
+from weighbridge.energy import Energy
 from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import Ledger
 from weighbridge.overrides import Override
@@ -58,6 +59,7 @@ class Config(Table):
     state: State
     budgets: tuple[Budget, ...]
     cache: Caching | None
+    energy: Energy = Energy()
 
     @property
     def keys_path(self) -> Path | None:
@@ -169,9 +171,10 @@ class _Reader:
         state = self.shelf(("state",), "weighbridge.state", State, default="memory")  # type: ignore[type-abstract]
         budgets = self.budgets(routes)
         cache = self.make(("cache",), Caching, self.table(("cache",))) if "cache" in self.data else None
+        energy = self.make(("energy",), Energy, self.table(("energy",)))
         self.check_whole(server, routes)
         sentences = misplaced + self.problems.sentences
-        if sentences or not (server and ledger and classifier and state):
+        if sentences or not (server and ledger and classifier and state and energy):
             raise ConfigError(sentences)
         return Config(
             path=self.path,
@@ -186,6 +189,7 @@ class _Reader:
             state=state,
             budgets=budgets,
             cache=cache,
+            energy=energy,
         )
 
     def upstreams(self) -> dict[str, Upstream]:
@@ -268,7 +272,7 @@ class _Reader:
 
     def check_tables(self) -> None:
         known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger", "state", "budgets"]
-        known.append("cache")
+        known += ["cache", "energy"]
         for key in self.data:
             if key not in known:
                 self.problems.add((key,), self.data[key], "is not a known table" + nearest(key, known))

@@ -12,6 +12,7 @@ from weighbridge.attempts import Attempts, Failure
 from weighbridge.cache import Cache, Kept
 from weighbridge.errors import BadRequest, Unavailable, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Ledger
+from weighbridge.metering import Meter
 from weighbridge.planning import Planner, explained
 from weighbridge.reusing import Reusing, again
 from weighbridge.schemas import Request
@@ -54,6 +55,7 @@ class Gateway:
         metrics: Metrics,
         attempts: Attempts,
         cache: Cache | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._planner = planner
         self._ledger = ledger
@@ -61,6 +63,7 @@ class Gateway:
         self._metrics = metrics
         self._attempts = attempts
         self._reusing = Reusing(cache, metrics)
+        self._meter = meter
 
     async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
@@ -114,7 +117,7 @@ class Gateway:
             if not isinstance(error, BadRequest):  # a request that made sense, and has its row
                 await self._ledger.turned_away(*turned_away(request, error))
             raise Failure(error, None) from error
-        return Trip(request, plan, self._prices, time.monotonic)
+        return Trip(request, plan, self._prices, time.monotonic, self._meter)
 
     async def _given_again(self, trip: Trip, kept: Kept) -> Closing:
         """Account for an answer that cost nothing: a row of its own, without an attempt."""

@@ -14,6 +14,7 @@ from weighbridge.asgi import read_body
 from weighbridge.dialects.chat import CHAT
 from weighbridge.dialects.messages import check_count
 from weighbridge.dialects.messages_count import count_tokens
+from weighbridge.energy import Footprint
 from weighbridge.errors import BadRequest, MethodNotAllowed, NotFound, Unavailable, WeighbridgeError
 from weighbridge.ledger.base import CannotOpen
 from weighbridge.parts import Parts
@@ -101,7 +102,8 @@ def _operations(parts: Parts) -> APIRouter:
     @router.get("/", include_in_schema=False)
     def dashboard() -> HTMLResponse:
         """The report of the last thirty days, as a page. Not async: it reads the ledger, so it runs in a thread."""
-        page = render(report(parts.ledger, now=datetime.now(UTC), since="30d"), "html")
+        footprint = Footprint.of(parts.config.energy, parts.config.upstreams)
+        page = render(report(parts.ledger, now=datetime.now(UTC), since="30d", footprint=footprint), "html")
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
         return HTMLResponse(page, headers={"content-security-policy": policy, "cache-control": "no-store, private"})
 

@@ -21,6 +21,7 @@ from weighbridge.discretion import keep
 from weighbridge.errors import UpstreamError
 from weighbridge.gateway import Gateway
 from weighbridge.ledger.base import Ledger
+from weighbridge.metering import Meter, counters, on_this_machine
 from weighbridge.planning import Planner
 from weighbridge.prices import price_list
 from weighbridge.state.base import State
@@ -66,7 +67,9 @@ class Parts:
         attempts = Attempts(self.ledger, self.metrics, self.budgets, config.upstreams)
         self.metrics.watch(attempts.lines, config.upstreams)
         cache = Cache(config.cache) if config.cache else None
-        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, cache)
+        here = on_this_machine(config.upstreams)
+        meter = Meter(counters() if config.energy.measure and here else (), here)
+        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, cache, meter)
 
     async def aopen(self, before: "Parts | None" = None) -> None:
         """Open what was not open before."""

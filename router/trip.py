@@ -8,6 +8,7 @@ from weighbridge.budgets import Hold
 from weighbridge.cache import Kept, Verdict
 from weighbridge.errors import CLIENT_GONE, Denied, OverBudget, Refused, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
+from weighbridge.metering import Meter, Share
 from weighbridge.planning import Plan
 from weighbridge.queues import Seat
 from weighbridge.schemas import Request
@@ -29,16 +30,20 @@ class Attempt:
     reserved_nano_usd: int | None
     hold: Hold = field(default_factory=Hold)
     first_token_s: float | None = None
+    share: Share | None = None  # of the energy that is drawn here
 
 
 class Trip:
     """One request's way through the gateway. Its methods follow the order of the way."""
 
-    def __init__(self, request: Request, plan: Plan, prices: Prices, now: Callable[[], float]) -> None:
+    def __init__(
+        self, request: Request, plan: Plan, prices: Prices, now: Callable[[], float], meter: Meter | None = None
+    ) -> None:
         self.request = request
         self.plan = plan
         self._prices = prices
         self._now = now
+        self._meter = meter or Meter()
         self.attempts: list[Attempt] = []
         self._ended: list[Settlement] = []
         self._waited_s = 0.0  # for upstreams, so not our overhead
@@ -138,7 +143,8 @@ class Trip:
         """Start an attempt: what it may cost at worst is set aside."""
         upstream = self.plan.reach[name]
         reserved = self.worst(name)[0]
-        self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved, hold))
+        share = self._meter.begin(name)
+        self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved, hold, share=share))
         return Reservation(
             request_id=self.request.request_id,
             attempt_no=self.attempt.no,
@@ -278,6 +284,7 @@ class Trip:
             price_version=price.version if price else None,
             ttft_s=attempt.first_token_s,
             latency_s=latency_s,
+            energy_mj=self._meter.end(attempt.share),
         )
         self._ended.append(settlement)
         return settlement

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from weighbridge.config import load
+from weighbridge.energy import Footprint
 from weighbridge.reports.render import FORMATS, Format, render
 from weighbridge.reports.report import DIMENSIONS, Report
 from weighbridge.reports.report import report as made
@@ -32,7 +33,8 @@ def run(  # noqa: PLR0913  # the verb's options, by name
         raise typer.BadParameter(f"{by!r} is not one of {', '.join(DIMENSIONS)}", param_hint="--by")
     config = load(path, os.environ)
     try:
-        found = made(config.ledger, since, until, by, with_drift=drift)
+        footprint = Footprint.of(config.energy, config.upstreams)
+        found = made(config.ledger, since, until, by, with_drift=drift, footprint=footprint)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--since / --until") from None
     _show(found, form, output)

@@ -51,6 +51,7 @@ def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool
         listener = _bound(config)
         with pids.noted(path):
             return listener is not None and _serve(app, config, listener)
+    os.environ["WEIGHBRIDGE_ENERGY__MEASURE"] = "false"  # each of them would count the whole machine
     # What is wrong with these is better said once, and not by every worker.
     require_keys(config, os.environ)
     if config.needs_classifier:

@@ -90,7 +90,10 @@ _OTHERS = (
 )
 
 # The n-th takes the tables from schema n to n + 1; all that are due go into one transaction.
-_MIGRATIONS: tuple[Sequence[str], ...] = ((_REQUESTS, _ATTEMPTS, *_OTHERS),)
+_MIGRATIONS: tuple[Sequence[str], ...] = (
+    (_REQUESTS, _ATTEMPTS, *_OTHERS),
+    ("ALTER TABLE attempts ADD COLUMN energy_mj bigint",),
+)
 SCHEMA = len(_MIGRATIONS)
 
 Connection: TypeAlias = asyncpg.Connection

@@ -88,8 +88,9 @@ class Drafts:
             draft = self.by_id.get(settlement.request_id)
             row = draft and draft.attempts.get(settlement.attempt_no)
             if draft and row and len(row) < len(ATTEMPT_COLUMNS):
-                *plain, ttft_s, latency_s = settlement
-                draft.attempts[settlement.attempt_no] = (*row, *plain[2:], _real(ttft_s), _real(latency_s))
+                *plain, ttft_s, latency_s, energy_mj = settlement
+                reals = (_real(ttft_s), _real(latency_s))
+                draft.attempts[settlement.attempt_no] = (*row, *plain[2:], *reals, energy_mj)
                 draft.open -= 1
 
     def close(self, closing: Closing) -> Closed | None:

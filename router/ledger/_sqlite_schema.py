@@ -105,9 +105,20 @@ def _add_pins(connection: sqlite3.Connection) -> None:
     )
 
 
+def _begin_chain(connection: sqlite3.Connection) -> None:
+    _add_energy(connection)  # what is hashed has that column
+    chain.begin(connection)
+
+
+def _add_energy(connection: sqlite3.Connection) -> None:
+    if "energy_mj" not in {row[1] for row in connection.execute("PRAGMA table_info(attempts)")}:
+        connection.execute("ALTER TABLE attempts ADD COLUMN energy_mj INTEGER")
+
+
 # The n-th takes a file from schema n to n + 1, within one transaction.
-_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_pins, chain.begin)
+_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_pins, _begin_chain, _add_energy)
 SCHEMA = len(_MIGRATIONS)
+WITH_ENERGY = 4  # the first schema that has attempts.energy_mj
 
 
 def now_us() -> int:

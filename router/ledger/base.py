@@ -64,6 +64,7 @@ class Settlement(NamedTuple):
     price_version: str | None
     ttft_s: float | None
     latency_s: float | None
+    energy_mj: int | None = None  # millijoules that were measured
 
 
 class Closing(NamedTuple):
@@ -181,6 +182,30 @@ class Heap(NamedTuple):
     output_tokens: Sequence[int]
 
 
+class Work(NamedTuple):
+    """What the attempts at one upstream took, of one day's requests that are alike in the dimension and the baseline.
+
+    upstream, location: None for answers that no upstream gave. Attempts that were released did no work: they are not in
+    it, nor are those whose end nobody knows.
+    measured, measured_mj: those whose energy was measured. others, others_us: the rest, and how long they took.
+    without_tokens: attempts that nobody counted the tokens of. output_tokens: over the others.
+    answered_tokens: of the answers that were given in the end.
+    """
+
+    name: str | None
+    day: int
+    upstream: str | None
+    location: str | None
+    baseline_upstream: str | None
+    measured: int
+    measured_mj: int
+    others: int
+    others_us: int
+    without_tokens: int
+    output_tokens: int
+    answered_tokens: int
+
+
 class CannotOpen(Exception):
     """The store cannot be used as it is; the message says why, and what to do."""
 
@@ -221,6 +246,26 @@ def heap_of(entry: Entry, by: Dimension | None) -> Heap:
         ttft_us=[_us(entry.ttft_s)] if is_timed else [],
         latency_us=[_us(entry.latency_s)] if is_timed else [],
         output_tokens=[-1 if entry.output_tokens is None else entry.output_tokens] if is_timed else [],
+    )
+
+
+def work_of(entry: Entry, by: Dimension | None) -> Work:
+    """One request as if it had taken one attempt, which was not measured."""
+    has_ended = entry.upstream is not None and entry.status != "released" and entry.latency_s is not None
+    tokens = entry.output_tokens
+    return Work(
+        name=getattr(entry, by) if by and by != "day" else None,
+        day=(entry.created_at - EPOCH).days,
+        upstream=entry.upstream if has_ended else None,
+        location=entry.location if has_ended else None,
+        baseline_upstream=entry.baseline_upstream,
+        measured=0,
+        measured_mj=0,
+        others=int(has_ended),
+        others_us=_us(entry.latency_s) if has_ended else 0,
+        without_tokens=int(has_ended and tokens is None),
+        output_tokens=(tokens or 0) if has_ended else 0,
+        answered_tokens=tokens or 0,
     )
 
 
@@ -284,6 +329,12 @@ class Ledger(BaseModel, ABC):
     ) -> Iterator[Heap]:
         """The same, as reports read it. A store that can sum does: a million entries are then a few hundred heaps."""
         return (heap_of(entry, by) for entry in self.entries(since, until))
+
+    def work(
+        self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Work]:
+        """What the attempts of a span of time took. A store that keeps them tells each, not one for a request."""
+        return (work_of(entry, by) for entry in self.entries(since, until))
 
     @abstractmethod
     def spent(self, since: datetime) -> list[Spent]:

@@ -73,6 +73,7 @@ ATTEMPT_COLUMNS = (
     "price_version",
     "ttft_s",
     "latency_s",
+    "energy_mj",
 )
 
 Row = Sequence[Any]  # as stored, in the order of the columns above

@@ -27,6 +27,7 @@ from weighbridge.ledger.base import (
     Reservation,
     Settlement,
     Spent,
+    Work,
     microseconds,
 )
 from weighbridge.ledger.chain import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Link
@@ -132,6 +133,13 @@ class Postgres(Ledger):
             *found, ttft_us, latency_us, output_tokens = row
             yield Heap._make((*found, ttft_us or (), latency_us or (), output_tokens or ()))
 
+    def work(
+        self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Work]:
+        name = f"r.{by}" if by and by != "day" else "NULL::text"
+        for row in self._rows(f"{name}, {_WORK}", _WORKING, since, until, "GROUP BY 1, 2, 3, 4, 5"):
+            yield Work._make(row)
+
     def spent(self, since: datetime) -> list[Spent]:
         source = "requests r JOIN attempts a USING (request_id)"
         return [Spent._make(row) for row in self._rows(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
@@ -209,6 +217,15 @@ _HEAP = ", ".join(
     [*_KEYS, *_SUMS, *(f"array_agg(coalesce({each}, -1)) FILTER (WHERE end_reason = 'ok')" for each in _EACH)]
 )
 _ALIKE = f"GROUP BY {', '.join(str(place) for place in range(1, len(_KEYS) + 2))}"
+
+_WORKING = "requests r LEFT JOIN attempts a ON a.request_id = r.request_id AND a.status <> 'released'"
+_WORK = """r.created_at / 86400000000, a.upstream, a.location, r.baseline_upstream,
+    count(a.energy_mj), coalesce(sum(a.energy_mj), 0)::bigint,
+    count(a.latency_s) FILTER (WHERE a.energy_mj IS NULL),
+    coalesce(sum(round(a.latency_s * 1e6)::bigint) FILTER (WHERE a.energy_mj IS NULL), 0)::bigint,
+    count(a.latency_s) FILTER (WHERE a.output_tokens IS NULL),
+    coalesce(sum(a.output_tokens), 0)::bigint,
+    coalesce(sum(r.output_tokens) FILTER (WHERE a.attempt_no IS NULL OR a.attempt_no = r.attempts), 0)::bigint"""
 
 _SPENT = """r.caller, r.route, a.location,
     sum(CASE a.status WHEN 'released' THEN 0 ELSE coalesce(a.cost_nano_usd, a.reserved_nano_usd, 0) END)::bigint,

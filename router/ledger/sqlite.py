@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from weighbridge.errors import Unavailable
 from weighbridge.ledger import _sqlite_chain
 from weighbridge.ledger._record import Record
-from weighbridge.ledger._sqlite_schema import BUSY_S, SCHEMA, connect, register, schema_of, uri
+from weighbridge.ledger._sqlite_schema import BUSY_S, SCHEMA, WITH_ENERGY, connect, register, schema_of, uri
 from weighbridge.ledger._sqlite_writer import Writer
 from weighbridge.ledger.base import (
     EPOCH,
@@ -32,6 +32,7 @@ from weighbridge.ledger.base import (
     Reservation,
     Settlement,
     Spent,
+    Work,
     microseconds,
 )
 from weighbridge.ledger.chain import Link
@@ -134,6 +135,13 @@ class SQLite(Ledger):
             *found, ttft_us, latency_us, output_tokens = row
             yield Heap._make((*found, _numbers(ttft_us), _numbers(latency_us), _numbers(output_tokens)))
 
+    def work(
+        self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[Work]:
+        name = f"r.{by}" if by and by != "day" else "NULL"
+        for row in self._read(f"{name}, {_WORK}", _WORKING, since, until, "GROUP BY 1, 2, 3, 4, 5"):
+            yield Work._make(row)
+
     def spent(self, since: datetime) -> list[Spent]:
         source = "requests r JOIN attempts a USING (request_id)"
         return [Spent._make(row) for row in self._read(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
@@ -156,7 +164,8 @@ class SQLite(Ledger):
         """Rows on a read-only connection of their own: one snapshot, whatever is written meanwhile."""
         connection = self._connect_to_read()
         try:
-            schema_of(connection, self.path)
+            if schema_of(connection, self.path) < WITH_ENERGY:
+                columns = columns.replace("a.energy_mj", "NULL")
             cursor = connection.execute(
                 f"SELECT {columns} FROM {source} WHERE r.created_at >= ? AND r.created_at < ? {order}",  # noqa: S608  # our own names
                 (_BEGINNING if since is None else microseconds(since), _END if until is None else microseconds(until)),
@@ -210,6 +219,15 @@ _HEAP = ", ".join(
 )
 _ALIKE = f"GROUP BY {', '.join(str(place) for place in range(1, len(_KEYS) + 2))}"
 
+
+_WORKING = "requests r LEFT JOIN attempts a ON a.request_id = r.request_id AND a.status <> 'released'"
+_WORK = """r.created_at / 86400000000, a.upstream, a.location, r.baseline_upstream,
+    count(a.energy_mj), ifnull(sum(a.energy_mj), 0),
+    count(a.latency_s) FILTER (WHERE a.energy_mj IS NULL),
+    ifnull(sum(cast(round(a.latency_s * 1e6) AS INTEGER)) FILTER (WHERE a.energy_mj IS NULL), 0),
+    count(a.latency_s) FILTER (WHERE a.output_tokens IS NULL),
+    ifnull(sum(a.output_tokens), 0),
+    ifnull(sum(r.output_tokens) FILTER (WHERE a.attempt_no IS NULL OR a.attempt_no = r.attempts), 0)"""
 
 _SPENT = """r.caller, r.route, a.location,
     sum(CASE a.status WHEN 'released' THEN 0 ELSE coalesce(a.cost_nano_usd, a.reserved_nano_usd, 0) END),

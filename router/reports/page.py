@@ -17,6 +17,8 @@ from weighbridge.reports.words import (
     printable,
     share,
     span,
+    spared,
+    used,
 )
 
 # The page may show itself and nothing more, wherever it is opened.
@@ -68,6 +70,7 @@ def _figures(report: Report) -> str:
         figure("Time saved", duration(times.saved_s), times.why),
         figure("Answered locally", share(counted.local, counted.requests), f"of {many(counted.requests, 'request')}"),
         figure("Errors", f"{report.total.errors:,}", ends(report.total) or "none"),
+        *([figure("Energy saved", spared(use), f"used: {used(use)}")] if (use := report.total.energy) else []),
     )
     return f'<div class="figures">{"".join(cells)}</div>\n'
 

@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 
 import orjson
 
+from weighbridge.energy import MJ_PER_KWH, Range
 from weighbridge.reports.drift import Drift, Shift, warnings
+from weighbridge.reports.energy import EnergyUse
 from weighbridge.reports.page import page
 from weighbridge.reports.report import Figures, Group, Report
 from weighbridge.reports.words import obeyed_by_none
@@ -76,7 +78,35 @@ def _object(figures: Figures) -> dict[str, Any]:
         },
         "errors": figures.errors,
         "end_reasons": dict(figures.ends),
+        **({"energy": _energy(figures.energy)} if figures.energy else {}),
     }
+
+
+def _energy(use: EnergyUse) -> dict[str, Any]:
+    """Ranges as pairs, low and high."""
+    emitted = use.emitted
+    return {
+        "local_kwh": _kwh(use.local_mj),
+        "remote_kwh": _kwhs(use.remote),
+        "baseline_kwh": _kwhs(use.baseline),
+        "saved_kwh": _kwhs(use.saved),
+        "co2e_g": {
+            "local": emitted.local_g,
+            "remote": emitted.remote_g,
+            "baseline": emitted.baseline_g,
+            "saved": emitted.saved_g,
+        },
+        "local_attempts": {"measured": use.measured, "from_watts": use.from_watts, "unknown": use.unknown},
+        "remote_attempts_without_tokens": use.uncounted,
+    }
+
+
+def _kwh(mj: int) -> float:
+    return mj / MJ_PER_KWH
+
+
+def _kwhs(energy: Range | None) -> tuple[float, float] | None:
+    return None if energy is None else (_kwh(energy.low), _kwh(energy.high))
 
 
 def _drift(found: Drift) -> dict[str, Any]:
@@ -117,7 +147,21 @@ def _row(figures: Figures) -> dict[str, object]:
         **times,
         "latency_saved_s": figures.latency.saved_s,
         "errors": figures.errors,
+        **(_energy_cells(figures.energy) if figures.energy else {}),
     }
+
+
+def _energy_cells(use: EnergyUse) -> dict[str, float | None]:
+    """Each end of a range in a cell of its own."""
+    ranges = {"remote": use.remote, "baseline": use.baseline, "saved": use.saved}
+    emitted = {"remote": use.emitted.remote_g, "baseline": use.emitted.baseline_g, "saved": use.emitted.saved_g}
+    cells: dict[str, float | None] = {"local_kwh": _kwh(use.local_mj)}
+    for name, energy in ranges.items():
+        cells[f"{name}_kwh_low"], cells[f"{name}_kwh_high"] = _kwhs(energy) or (None, None)
+    cells["local_co2e_g"] = use.emitted.local_g
+    for name, pair in emitted.items():
+        cells[f"{name}_co2e_g_low"], cells[f"{name}_co2e_g_high"] = pair or (None, None)
+    return cells
 
 
 def _exact(nano: int | None) -> orjson.Fragment | None:

@@ -2,13 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import get_args
 
-from weighbridge.ledger.base import EPOCH, SCORE_SLOTS, Dimension, Ledger
+from weighbridge.energy import Footprint
+from weighbridge.ledger.base import EPOCH, SCORE_SLOTS, Dimension, Ledger, Work
 from weighbridge.reports.drift import Drift, drift_of
+from weighbridge.reports.energy import EnergyUse, energy_use
 from weighbridge.reports.latency import Latency, latency
 from weighbridge.reports.savings import Savings, savings
 from weighbridge.reports.tally import Tally
@@ -21,12 +24,16 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is said of a heap of requests. ends: how many ended in which way (`open`: not yet)."""
+    """What is said of a heap of requests. ends: how many ended in which way (`open`: not yet).
+
+    energy: None where nobody asked for it.
+    """
 
     savings: Savings
     latency: Latency
     errors: int
     ends: tuple[tuple[str, int], ...]
+    energy: EnergyUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +84,12 @@ def report(  # noqa: PLR0913  # what a report can be asked for, by name
     *,
     now: datetime | None = None,
     with_drift: bool = False,
+    footprint: Footprint | None = None,
 ) -> Report:
     """Read the ledger once, and say what it holds. Sums are exact: they are the ledger's, to the nano-dollar.
 
     with_drift: look at the last day beside the weeks before it, too, whatever the span.
+    footprint: what is known of the upstreams' energy, to say what was used.
     """
     now = now or datetime.now(UTC)
     begin, end = (parse_since(moment, now) if isinstance(moment, str) else moment for moment in (since, until))
@@ -90,12 +99,15 @@ def report(  # noqa: PLR0913  # what a report can be asked for, by name
         days[heap.day].add_sums(heap)
         if by:
             groups[_date(heap.day).isoformat() if by == "day" else heap.name].add(heap)
+    used = _energy(ledger.work(by, begin, end), by, footprint) if footprint else _NO_ENERGY
     return Report(
         since=begin,
         until=end,
-        total=_figures(whole, whole),
+        total=_figures(whole, whole, used.total),
         by=by,
-        groups=tuple(Group(name, _figures(tally, whole)) for name, tally in _in_order(by, groups)),
+        groups=tuple(
+            Group(name, _figures(tally, whole, used.groups.get(name))) for name, tally in _in_order(by, groups)
+        ),
         days=tuple(_day(day, days[day]) for day in sorted(days)),
         scores=_scores(whole),
         drift=drift_of(ledger, now) if with_drift else None,
@@ -131,9 +143,26 @@ def _in_order(by: Dimension | None, groups: Mapping[str | None, Tally]) -> list[
     return sorted(groups.items(), key=lambda pair: (-pair[1].requests, pair[0] or ""))
 
 
-def _figures(tally: Tally, whole: Tally) -> Figures:
+@dataclass(frozen=True, slots=True)
+class _Used:
+    total: EnergyUse | None
+    groups: Mapping[str | None, EnergyUse]
+
+
+_NO_ENERGY = _Used(None, {})
+
+
+def _energy(works: Iterable[Work], by: Dimension | None, footprint: Footprint) -> _Used:
+    groups = defaultdict[str | None, list[Work]](list)
+    for work in works:
+        groups[_date(work.day).isoformat() if by == "day" else work.name].append(work)
+    each = {name: energy_use(group, footprint) for name, group in groups.items()}
+    return _Used(energy_use(chain.from_iterable(groups.values()), footprint), each)
+
+
+def _figures(tally: Tally, whole: Tally, energy: EnergyUse | None) -> Figures:
     ends = tuple(sorted(tally.ends.items(), key=lambda pair: (-pair[1], pair[0])))
-    return Figures(savings(tally), latency(tally, whole), tally.errors, ends)
+    return Figures(savings(tally), latency(tally, whole), tally.errors, ends, energy)
 
 
 def _scores(tally: Tally) -> Scores | None:

@@ -21,6 +21,8 @@ from weighbridge.reports.words import (
     seconds,
     share,
     span,
+    spared,
+    used,
 )
 
 BAR = 34
@@ -69,6 +71,9 @@ def _sums(report: Report) -> Table:
     fraction = f"{percent(counted.saved_fraction)} of the baseline" if counted.saved_fraction is not None else ""
     grid.add_row("Saved", Text(money(counted.saved_nano_usd), "bold green"), fraction)
     grid.add_row("Time saved", duration(report.total.latency.saved_s), "")
+    if use := report.total.energy:
+        grid.add_row("Energy", "", used(use))
+        grid.add_row("Energy saved", "", spared(use))
     grid.add_row("Errors", f"{report.total.errors:,}", Text(ends(report.total), style="dim"))
     return grid
 

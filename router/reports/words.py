@@ -1,7 +1,9 @@
 """How figures are written for people: short, with their unit, and a dash for what is not known."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from weighbridge.reports.energy import EnergyUse
 from weighbridge.reports.report import Figures, Report
 from weighbridge.reports.tally import ERRORS
 
@@ -46,6 +48,45 @@ def duration(value: float | None) -> str:
         return f"{sign}{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{sign}{hours:,} h {minutes} min"
+
+
+def energy(mj: float) -> str:
+    """Watt-hours, with three digits that matter."""
+    return _scaled(mj / 3_600_000, ("mWh", "Wh", "kWh", "MWh"))
+
+
+def grams(value: float) -> str:
+    return _scaled(value, ("mg", "g", "kg", "t"))
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
+    """A number in the unit, of those a thousand apart, that suits it; the second is the one it came in."""
+    size = abs(value)
+    place = 0 if 0 < size < 1 else 1 + sum(size >= limit for limit in (1e3, 1e6))
+    return f"{value / 1000.0 ** (place - 1):,.3g} {units[place]}"
+
+
+def between(low: str, high: str) -> str:
+    """A range in words; one figure where both ends read the same."""
+    (number, unit), (last, last_unit) = low.split(" "), high.split(" ")
+    if low == high:
+        return low
+    return f"{number} to {last} {unit}" if unit == last_unit else f"{low} to {last} {last_unit}"
+
+
+def used(use: EnergyUse) -> str:
+    """What was used, in a line."""
+    here = UNKNOWN if use.unknown and not use.local_mj else energy(use.local_mj)
+    return f"local {here}, remote {between(energy(use.remote.low), energy(use.remote.high))} (estimated)"
+
+
+def spared(use: EnergyUse) -> str:
+    """What was saved of it, in a line."""
+    if use.saved is None:
+        return UNKNOWN
+    told = between(energy(use.saved.low), energy(use.saved.high))
+    emitted = use.emitted.saved_g
+    return f"{told}, {between(grams(emitted[0]), grams(emitted[1]))} CO2e" if emitted else told
 
 
 def many(count: int, thing: str) -> str:
@@ -97,6 +138,20 @@ def notes(figures: Figures) -> list[str]:
     if under_way := others.get("open"):
         told.append(f"{many(under_way, 'request')} still under way.")
     told.append(f"Time saved: {figures.latency.why}.")
+    if figures.energy:
+        told += _energy_notes(figures.energy)
+    return told
+
+
+def _energy_notes(use: EnergyUse) -> list[str]:
+    told = []
+    sources = ((use.measured, "measured"), (use.from_watts, "from the watts in the config"))
+    if known := ", ".join(f"{many(count, 'attempt')} {how}" for count, how in sources if count):
+        told.append(f"Local energy: {known}.")
+    if use.unknown:
+        told.append(f"{many(use.unknown, 'local attempt')} of unknown energy: set `electricity` of the upstream.")
+    if use.uncounted:
+        told.append(f"{many(use.uncounted, 'remote attempt')} of unknown tokens, so without an estimate of energy.")
     return told
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -65,6 +65,17 @@ class Stream(ABC):
         """Stop the upstream's work and free the connection. Safe to call twice."""
 
 
+# Wh, from ... to.
+WhPerTokens = tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]]
+
+
+def ascending(bounds: WhPerTokens | None) -> WhPerTokens | None:
+    """A range whose ends are in order. ValueError for others."""
+    if bounds and bounds[0] > bounds[1]:
+        raise ValueError("is not a range: write the lower number first")
+    return bounds
+
+
 class Limits(BaseModel):
     """How long one attempt may take, in seconds. A connection that breaks one is closed."""
 
@@ -103,11 +114,14 @@ class Upstream(BaseModel, ABC):
     output_usd_per_mtok: str | None = None
     cached_usd_per_mtok: str | None = None
     electricity: Electricity | None = None
+    wh_per_1k_output_tokens: WhPerTokens | None = None
     limits: Limits = Limits()
     max_concurrent: int | None = Field(default=None, gt=0)
     queue: int = Field(default=32, ge=0)
     spill_after_s: float | None = Field(default=None, ge=0)
     loading: Literal["spill", "wait", "refuse"] = "spill"
+
+    _order = field_validator("wh_per_1k_output_tokens")(ascending)
 
     @field_validator("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok")
     @classmethod

@@ -142,6 +142,41 @@ async def test_heaps_add_up_to_the_entries(ledger: Ledger, by: Dimension | None)
     assert list(ledger.heaps(by, until)) == []
 
 
+@pytest.mark.parametrize("by", [None, *get_args(Dimension)])
+async def test_work_adds_up_to_the_entries(ledger: Ledger, by: Dimension | None) -> None:
+    """Where each request took one attempt, the attempts say what the entries say."""
+    for i in range(24):
+        changes = {
+            "status": "released" if i % 5 == 0 else "settled",
+            "output_tokens": None if i % 7 == 0 else i,
+            "upstream": "remote" if i % 3 else "local",
+            "location": "remote" if i % 3 else "local",
+            "rule": "r" if i % 4 else None,
+            "created_at": NOON + timedelta(hours=i % 2 * 24),
+        }
+        await record(ledger, request_id=f"{i}", **changes)
+    summed, apart = list(ledger.work(by, NOON)), list(Ledger.work(ledger, by, NOON))
+    assert len({work[:5] for work in summed}) == len(summed)
+    for keys in {work[:5] for work in apart}:
+        [found] = [work for work in summed if work[:5] == keys]
+        assert found[5:] == tuple(map(sum, zip(*(work[5:] for work in apart if work[:5] == keys), strict=True)))
+    assert list(ledger.work(by, NOON + timedelta(days=9))) == []
+
+
+async def test_work_is_that_of_every_attempt(ledger: Ledger) -> None:
+    await ledger.reserve(opening(), reservation())
+    await ledger.settle(settlement(output_tokens=7, latency_s=1.5), None)
+    await ledger.reserve(None, reservation(attempt_no=2))
+    await ledger.settle(settlement(attempt_no=2, energy_mj=5_000_000_000), None)
+    await ledger.reserve(None, reservation(attempt_no=3, upstream="remote", location="remote"))
+    there = {"attempt_no": 3, "output_tokens": 11, "upstream": "remote", "location": "remote", "attempts": 3}
+    await ledger.settle(settlement(**there), closing(**there))
+    here, remote = sorted(ledger.work(), key=lambda work: str(work.upstream))
+    assert here[5:] == (1, 5_000_000_000, 1, 1_500_000, 0, 227, 0)
+    assert remote[2:5] == ("remote", "remote", "remote")
+    assert remote[5:] == (0, 0, 1, 2_250_000, 0, 11, 11)
+
+
 async def test_what_was_spent_holds_what_may_still_be_owed(ledger: Ledger) -> None:
     await record(ledger, request_id="settled", cost_nano_usd=7)
     await record(ledger, request_id="free", status="released", cost_nano_usd=0)

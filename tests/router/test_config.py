@@ -124,7 +124,7 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     lines = []
     for line in DEFAULT.splitlines():
         bare = line.removeprefix("# ")
-        is_table = bare.startswith(("[upstreams", "[[budgets", "[cache"))
+        is_table = bare.startswith(("[upstreams", "[[budgets", "[cache", "[energy"))
         is_setting = bare != line and (is_table or "= " in bare.split("#")[0])
         is_prose = not bare[:1].isalpha() or " = " not in bare or " " in bare.split(" = ")[0]
         lines.append(bare if is_setting and (bare.startswith("[") or not is_prose) else line)
@@ -138,12 +138,13 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     assert remote.context_window == 128000
     assert config.server.drain_s == 30
     assert config.cache == Caching()
+    assert config.energy.grid_gco2e_per_kwh == 350
 
 
 MISTAKES = {
     "a misspelt table": (
         changed("[ledger]", "[leger]"),
-        "config.toml:31: leger is not a known table; did you mean ledger?",
+        "config.toml:31: leger is not a known table; did you mean ledger",
     ),
     "a misspelt key": (
         changed("port = 8484", "prot = 8484"),

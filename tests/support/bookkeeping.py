@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from weighbridge.energy import Footprint
 from weighbridge.ledger.base import Closing, Entry, Ledger, Opening, Reservation, Settlement
 from weighbridge.ledger.sqlite import SQLite
 from weighbridge.reports.report import Dimension, Report, report
@@ -49,6 +50,7 @@ FIELDS: dict[str, Any] = {
     "price_version": "config",
     "ttft_s": 0.31,
     "latency_s": 2.25,
+    "energy_mj": None,
     "overhead_s": 0.003,
     "feedback": None,
 }
@@ -100,8 +102,9 @@ class Written(SQLite):
         return iter(self.given)
 
     heaps = Ledger.heaps
+    work = Ledger.work
 
 
-def of(*entries: Entry, by: Dimension | None = None) -> Report:
+def of(*entries: Entry, by: Dimension | None = None, footprint: Footprint | None = None) -> Report:
     """The report of these entries."""
-    return report(Written(given=entries), by=by)
+    return report(Written(given=entries), by=by, footprint=footprint)

@@ -287,7 +287,10 @@ async def test_an_older_file_is_chained_when_it_is_opened(tmp_path: Path, monkey
         await record(ledger, request_id=f"r{i}")
     await ledger.aclose()
     with ending(sqlite3.connect(path)) as connection:
-        connection.executescript("DROP TABLE chain; UPDATE meta SET value = '2' WHERE key = 'schema'")
+        connection.executescript(
+            "DROP TABLE chain; ALTER TABLE attempts DROP COLUMN energy_mj;"
+            " UPDATE meta SET value = '2' WHERE key = 'schema'"
+        )
     with pytest.raises(CannotOpen, match="no hash chain yet"):
         list(ledger.links())
     await ledger.aopen()
@@ -306,7 +309,7 @@ async def test_everything_but_the_prompt_is_hashed(tmp_path: Path) -> None:
         for table, columns in (("requests", REQUEST_COLUMNS), ("attempts", ATTEMPT_COLUMNS)):
             stored = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
             assert [name for name in stored if name != "prompt"] == list(columns)
-    assert schema.SCHEMA == 3
+    assert schema.SCHEMA == 4
 
 
 def test_a_column_that_comes_later_leaves_older_digests_as_they_were() -> None:

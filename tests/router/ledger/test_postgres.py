@@ -311,15 +311,16 @@ async def test_an_older_ledger_is_brought_up_to_date_or_left_as_it_is(
     await record(ledger)
     await ledger.aclose()
     tables = "SELECT count(*) FROM pg_tables WHERE tablename = 'later' AND schemaname = current_schema()"
-    monkeypatch.setattr(tables_of, "SCHEMA", 2)
+    now = tables_of.SCHEMA
+    monkeypatch.setattr(tables_of, "SCHEMA", now + 1)
     for last, is_migrated in (("CREATE TABLE nonsense (", False), ("ALTER TABLE later ADD COLUMN more text", True)):
-        steps = (*tables_of._MIGRATIONS[:1], ("CREATE TABLE later (day text)", last))
+        steps = (*tables_of._MIGRATIONS[:now], ("CREATE TABLE later (day text)", last))
         monkeypatch.setattr(tables_of, "_MIGRATIONS", steps)
         await ledger.aopen()
         assert await ledger.is_writable() is is_migrated
         await ledger.aclose()
         assert server.psql(tables, schema) == [[str(int(is_migrated))]]
-    assert server.psql("SELECT value FROM meta WHERE key = 'schema'", schema) == [["2"]]
+    assert server.psql("SELECT value FROM meta WHERE key = 'schema'", schema) == [[str(now + 1)]]
     assert [e.status for e in ledger.entries()] == ["settled"]
 
 
