@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from weighbridge.classifiers.base import Assessment
+from weighbridge.policies.evidence import Weights
 
 # The reasons of a decision: one short ASCII token each, the same word in the header, the ledger and the report.
 Reason = Literal[
@@ -46,12 +47,35 @@ class Situation:
     forced: bool = False
     pressure: float = 0.0
 
+    def threshold_over(self, own: float | None) -> tuple[float, float]:
+        """The threshold where a policy has its own, or none: without pressure, and under it."""
+        # What the client asks for goes before the config, the config before the classifier's recommendation.
+        usual = self.threshold if self.forced or own is None else own
+        return usual, usual + (1 - usual) * self.pressure
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The answer of the chosen upstream is a draft: judged before the client sees it, and discarded if too weak.
+
+    accept: the lowest P(accept) that is good enough. hold_tokens, hold_s: how much of a stream, and how long from its
+        first token on, is held back for that. ask_logprobs: whether the upstream is asked for them. weights: what the
+        evidence counts for.
+    """
+
+    accept: float
+    hold_tokens: int
+    hold_s: float
+    ask_logprobs: bool
+    weights: Weights
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """Where a request goes, where next if that fails before the first byte, and why.
 
-    threshold: what the score was compared with; None where no score decided.
+    threshold: what the score was compared with; None where no score decided. verify: None where whatever the upstream
+        answers is the answer.
     """
 
     upstream: str
@@ -59,6 +83,7 @@ class Decision:
     reason: Reason
     detail: str = ""
     threshold: float | None = None
+    verify: Verification | None = None
 
 
 class Policy(BaseModel, ABC):

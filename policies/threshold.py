@@ -19,8 +19,7 @@ class Threshold(Policy):
             return self._unsure(situation, "classifier_unavailable", "no score")
         if found.abstained:
             return self._unsure(situation, "abstain", "unlike what the classifier knows")
-        usual = self._applies(situation)
-        threshold = usual + (1 - usual) * situation.pressure
+        usual, threshold = situation.threshold_over(self.threshold)
         if found.score >= threshold:
             detail = f"score {found.score:.2f} >= {threshold:.2f}"
             return Decision(situation.large, (situation.small,), "at_or_above_threshold", detail, threshold)
@@ -29,12 +28,6 @@ class Threshold(Policy):
             why = f"{detail}, {usual:.2f} without pressure"
             return Decision(situation.small, (situation.large,), "budget", why, threshold)
         return Decision(situation.small, (situation.large,), "below_threshold", detail, threshold)
-
-    def _applies(self, situation: Situation) -> float:
-        # What the client asks for goes before the config, the config before the classifier's recommendation.
-        if situation.forced or self.threshold is None:
-            return situation.threshold
-        return self.threshold
 
     def _unsure(self, situation: Situation, reason: Reason, why: str) -> Decision:
         small, large = situation.small, situation.large

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from weighbridge.breaker import Breaker
 from weighbridge.budgets import Budgets, Exhausted, Hold
+from weighbridge.drafting import Discarded
 from weighbridge.errors import (
     Busy,
     Limited,
@@ -82,6 +83,8 @@ class Attempts:
                 answer = await act(trip.plan.reach[name])
             except UpstreamError as error:
                 await self._failed(trip, error, left)
+            except Discarded as draft:
+                await self._discarded(trip, draft, left)
             except asyncio.CancelledError as cancelled:
                 self.abandon(trip, trip.stopped(cancelled, 0))
                 raise
@@ -195,7 +198,9 @@ class Attempts:
         pause_s = _pause(trip, error, len(left) - 1, is_open=self.breakers[name].is_open)
         if pause_s is None:
             left.pop(0)
-        is_over = not left or not error.may_fall_back or len(trip.attempts) >= MOST
+        # Who had a draft already gets that rather than an error.
+        may_go_on = error.may_fall_back or (trip.has_escalated and trip.was_fallback)
+        is_over = not left or not may_go_on or len(trip.attempts) >= MOST
         if is_over:
             await self.close(trip, settlement, error.status)
             raise Failure(_for_client(error, trip), trip) from error
@@ -207,6 +212,20 @@ class Attempts:
             except asyncio.CancelledError:
                 self.abandon(trip, settlement)
                 raise
+
+    async def _discarded(self, trip: Trip, draft: Discarded, left: list[str]) -> None:
+        """Book a draft that is not good enough: no fault of its upstream's. The next one in line is asked."""
+        name = trip.attempt.upstream
+        self._stand_up(trip)
+        self.breakers[name].succeeded()
+        settlement = trip.discarded(draft.usage)
+        left.append(left.pop(0))  # asked again, and not verified, where the others fail
+        try:
+            await self._put_right(trip, settlement)
+            await self._record(settlement, None)
+        except asyncio.CancelledError:
+            self.abandon(trip, trip.left_after(settlement))
+            raise
 
     def _tell_breaker(self, name: str, error: UpstreamError) -> None:
         if isinstance(error, Refused | Limited | Loading):
@@ -253,6 +272,8 @@ class Attempts:
         reach = trip.plan.reach
         closed = {name for name, why in trip.skipped.items() if why not in {BUSY, LOADING}}
         tried = {attempt.upstream for attempt in trip.attempts} | closed
+        if trip.has_escalated:  # its draft may still be the answer
+            tried.discard(trip.plan.decision.upstream)
         is_open = used_up.budget.at_cap == "local"
         local = [n for n in (*left, *reach) if is_open and reach[n].location == "local" and n not in tried]
         left[:] = dict.fromkeys(local)

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
 
-from weighbridge import interpreting, sessions
+from weighbridge import drafting, interpreting, sessions
 from weighbridge.attempts import Attempts, Failure
 from weighbridge.cache import Cache, Kept
 from weighbridge.errors import BadRequest, Unavailable, UpstreamError, WeighbridgeError
@@ -20,7 +20,7 @@ from weighbridge.streaming import Bytes, Relay
 from weighbridge.telemetry import Metrics
 from weighbridge.trip import Prices, Trip, turned_away
 from weighbridge.units import Usage
-from weighbridge.upstreams.base import Forward, Stream
+from weighbridge.upstreams.base import Completion, Forward, Stream, Upstream
 from weighbridge.wire import estimated_output_tokens
 
 
@@ -74,10 +74,7 @@ class Gateway:
         trip = await self._begin(request)
         if kept := self._reusing.look(trip):
             return Answer(trip, b"".join(kept.parts), {}, await self._given_again(trip, kept))
-        prepared = trip.plan.prepared
-        completion = await self._attempts.make(
-            trip, lambda upstream: interpreting.complete(upstream, request, prepared)
-        )
+        completion = await self._attempts.make(trip, self._asking(trip))
         trip.answered()
         usage = completion.usage or Usage(
             request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
@@ -94,10 +91,7 @@ class Gateway:
         if kept := self._reusing.look(trip):
             await self._given_again(trip, kept)
             return Opened(trip, {}, Stream.content_type, again(kept))
-        prepared, is_buffered = trip.plan.prepared, trip.plan.is_buffered
-        stream, relay, first = await self._attempts.make(
-            trip, lambda upstream: interpreting.stream(upstream, request, prepared, is_buffered=is_buffered)
-        )
+        stream, relay, first = await self._attempts.make(trip, self._asking_to_stream(trip))
         trip.answered()
         parts = self._reusing.keeping(trip, self._parts(trip, stream, relay, first))
         return Opened(trip, stream.headers, stream.content_type, parts)
@@ -118,6 +112,19 @@ class Gateway:
                 await self._ledger.turned_away(*turned_away(request, error))
             raise Failure(error, None) from error
         return Trip(request, plan, self._prices, time.monotonic, self._meter)
+
+    def _asking(self, trip: Trip) -> Callable[[Upstream], Awaitable[Completion]]:
+        """How each upstream is asked."""
+        request, prepared = trip.request, trip.plan.prepared
+        if trip.plan.decision.verify is None:
+            return lambda upstream: interpreting.complete(upstream, request, prepared)
+        return lambda upstream: drafting.complete(upstream, trip, self._metrics.judged)
+
+    def _asking_to_stream(self, trip: Trip) -> Callable[[Upstream], Awaitable[tuple[Stream, Relay, bytes]]]:
+        request, prepared, is_buffered = trip.request, trip.plan.prepared, trip.plan.is_buffered
+        if trip.plan.decision.verify is None:
+            return lambda upstream: interpreting.stream(upstream, request, prepared, is_buffered=is_buffered)
+        return lambda upstream: drafting.stream(upstream, trip, self._metrics.judged, is_buffered=is_buffered)
 
     async def _given_again(self, trip: Trip, kept: Kept) -> Closing:
         """Account for an answer that cost nothing: a row of its own, without an attempt."""

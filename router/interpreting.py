@@ -24,7 +24,7 @@ async def complete(upstream: Upstream, request: Request, prepared: Prepared | No
             return await upstream.complete(request.body, request.dialect)
         except NotServed:
             pass
-    translation, body = _translation(request)
+    translation, body = translation_of(request)
     completion = await upstream.complete(body)
     answer = translation.answer(orjson.loads(completion.body))
     return replace(completion, body=json.dumps(answer, ensure_ascii=False).encode())
@@ -63,11 +63,12 @@ async def _opened(upstream: Upstream, request: Request, prepared: Prepared | Non
             return await upstream.stream(request.body, request.dialect)
         except NotServed:
             pass
-    translation, body = _translation(request)
-    return _Translated(await upstream.stream(body), translation)
+    translation, body = translation_of(request)
+    return Translated(await upstream.stream(body), translation)
 
 
-def _translation(request: Request) -> tuple[Translation, Body]:
+def translation_of(request: Request) -> tuple[Translation, Body]:
+    """A request in terms of chat. Raises Incapable."""
     try:
         translation = request.dialect.translation(request.body.fields)
         return translation, translated(translation.chat)
@@ -78,7 +79,7 @@ def _translation(request: Request) -> tuple[Translation, Body]:
         raise Incapable("The body is nested too deeply.") from None
 
 
-class _Translated(Stream):
+class Translated(Stream):
     """Chat chunks, read as another dialect's events."""
 
     def __init__(self, stream: Stream, translation: Translation) -> None:

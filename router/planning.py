@@ -315,6 +315,7 @@ def explained(plan: Plan, request: Request) -> dict[str, object]:
         "signals": {
             "detail": decision.detail,
             "fallbacks": list(decision.fallbacks),
+            "accept": decision.verify.accept if decision.verify else None,
             "task": assessment.task if assessment else None,
             "task_probability": assessment.task_probability if assessment else None,
             "preprocess": dict(plan.prepared.counts) if plan.prepared else None,

@@ -27,7 +27,7 @@ class Reusing:
 
     def keep(self, trip: Trip, parts: Sequence[bytes]) -> None:
         """Keep a whole answer. What stood in for another upstream is not what was asked for."""
-        if self._cache and trip.keep_as and not trip.was_fallback:
+        if self._cache and trip.keep_as and trip.is_as_planned:
             self._cache.keep(trip.keep_as, Kept(trip.attempt.upstream, tuple(parts), trip.usage))
 
     def keeping(self, trip: Trip, parts: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

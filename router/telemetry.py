@@ -10,6 +10,7 @@ import orjson
 from weighbridge.discretion import for_the_log
 from weighbridge.ledger.base import Closing
 from weighbridge.planning import Plan
+from weighbridge.policies.evidence import Verdict
 from weighbridge.queues import Line
 from weighbridge.tallies import Buckets, Family, Labels, summed
 from weighbridge.upstreams.base import Upstream
@@ -34,6 +35,7 @@ class Metrics:
         self._baseline_nano_usd = 0
         self._turned_away: dict[Labels, int] = {}
         self._failures: dict[Labels, int] = {}
+        self._drafts: dict[Labels, int] = {}
         self._ledger_failures = 0
         self._lookups: dict[Labels, int] = {}
         self._reloads: dict[Labels, int] = {}
@@ -73,6 +75,10 @@ class Metrics:
         """From now on these are the upstreams, and the lines before them."""
         self._lines, self._upstreams = lines, upstreams
 
+    def judged(self, verdict: Verdict) -> None:
+        labels = ("accepted", "") if verdict.is_accepted else ("escalated", verdict.why)
+        self._drafts[labels] = self._drafts.get(labels, 0) + 1
+
     def ledger_failed(self) -> None:
         self._ledger_failures += 1
 
@@ -97,6 +103,7 @@ class Metrics:
         yield from self._money()
         yield from self._spread()
         yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
+        yield Family("weighbridge_drafts", "counter", "Verdicts on drafts.", ("outcome", "why"), self._drafts)
         yield Family("weighbridge_cache_lookups", "counter", "What the cache had.", ("outcome",), self._lookups)
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
         yield from self._of_upstreams()

@@ -10,6 +10,8 @@ from weighbridge.errors import CLIENT_GONE, Denied, OverBudget, Refused, Shuttin
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.metering import Meter, Share
 from weighbridge.planning import Plan
+from weighbridge.policies.base import Verification
+from weighbridge.policies.evidence import Verdict as Judgement
 from weighbridge.queues import Seat
 from weighbridge.schemas import Request
 from weighbridge.units import Price, Usage, cost_of
@@ -17,6 +19,7 @@ from weighbridge.units import Price, Usage, cost_of
 CIRCUIT_OPEN = "circuit_open"
 BUSY = "busy"
 LOADING = "loading"
+DRAFT_REJECTED = "draft_rejected"  # the answer was whole and is paid for, and its client never saw it
 Prices = Mapping[str, Price | None]  # by the upstream's name
 
 
@@ -55,6 +58,7 @@ class Trip:
             str, str
         ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name
         self.seat: Seat | None = None  # its place at an upstream that has a line
+        self.verdict: Judgement | None = None  # on its draft, once there is one
 
     @property
     def attempt(self) -> Attempt:
@@ -70,10 +74,50 @@ class Trip:
         return self.upstream != self.plan.decision.upstream
 
     @property
+    def verification(self) -> Verification | None:
+        """How the answer of the attempt under way is judged; None where it is the answer, whatever it says."""
+        decision = self.plan.decision
+        if decision.verify is None or self.verdict or not decision.fallbacks:
+            return None
+        return decision.verify if self.upstream == decision.upstream else None
+
+    @property
+    def has_escalated(self) -> bool:
+        """The draft was discarded."""
+        return self.verdict is not None and not self.verdict.is_accepted
+
+    @property
+    def is_as_planned(self) -> bool:
+        """The upstream that should answer did: the chosen one, or after a discarded draft the other."""
+        return self.was_fallback == self.has_escalated
+
+    @property
+    def score(self) -> float | None:
+        """The classifier's word, where it can be believed."""
+        found = self.plan.assessment
+        return found.score if found and not found.abstained else None
+
+    @property
     def reason(self) -> str:
+        if self.plan.decision.verify is not None and (said := self._reason_of_draft()):
+            return said
         if not self.was_fallback:
             return self.plan.decision.reason
-        skipped = self.skipped.get(self.plan.decision.upstream, CIRCUIT_OPEN)
+        return self._reason_without(self.plan.decision.upstream)
+
+    def _reason_of_draft(self) -> str | None:
+        """None where the upstream that was to draft did not answer."""
+        if self.has_escalated and not self.was_fallback:
+            return self._reason_without(self.plan.decision.fallbacks[0])
+        if self.has_escalated or (self.kept and self.was_fallback):
+            return "cascade_escalated"
+        if self.was_fallback:
+            return None
+        return "cascade_accepted" if self.verdict or self.kept else "below_threshold"
+
+    def _reason_without(self, upstream: str) -> str:
+        """It should have answered, and did not."""
+        skipped = self.skipped.get(upstream, CIRCUIT_OPEN)
         return "fallback" if skipped in {CIRCUIT_OPEN, BUSY, LOADING} else "budget"
 
     @property
@@ -81,9 +125,12 @@ class Trip:
         """The words after the reason."""
         if self.kept:
             return f"cache {self.kept.upstream}"
-        if self.was_fallback:
-            first = self.plan.decision.upstream
-            codes = (ended.error_code for ended in self._ended if ended.error_code)
+        if self.verdict and self.is_as_planned:
+            return self.verdict.words
+        if self.was_fallback or self.has_escalated:
+            decision = self.plan.decision
+            first = decision.upstream if self.was_fallback else decision.fallbacks[0]
+            codes = (e.error_code for e in self._ended if e.error_code and e.error_code != DRAFT_REJECTED)
             return f"{first} {self.skipped.get(first) or next(codes, '')}".rstrip()
         return self.plan.decision.detail
 
@@ -176,6 +223,16 @@ class Trip:
         status: Status = "unknown" if error.billable else "released"
         return self._settle(status, error.end_reason, error.code, None)  # type: ignore[arg-type]
 
+    def discarded(self, usage: Usage) -> Settlement:
+        """The attempt's answer was a draft, and not good enough: it is paid for, and another upstream is asked."""
+        self._waited_s += self._now() - self.attempt.started_s
+        return self._settle("settled", "ok", DRAFT_REJECTED, usage)
+
+    def left_after(self, draft: Settlement) -> Settlement:
+        """The client left when its draft had been discarded: that is how the request ended, if not the attempt."""
+        self._ended[-1] = draft._replace(end_reason="client_gone")
+        return draft
+
     def broken(self, end_reason: EndReason, code: str | None, output_tokens: int) -> Settlement:
         """The answer ended in the middle: cut, stalled, or the client left. What it cost is estimated."""
         if self.attempt.first_token_s is None:
@@ -216,10 +273,18 @@ class Trip:
             baseline_upstream=self.plan.baseline,
             baseline_cost_nano_usd=self._baseline_cost(last),
             price_version=last.price_version,
-            ttft_s=self.attempt.first_token_s,
+            ttft_s=self._ttft_s,
             latency_s=self._now() - self.request.received_s,
             overhead_s=self.overhead_s,
         )
+
+    @property
+    def _ttft_s(self) -> float | None:
+        """From the first attempt on: what was tried in vain is part of the wait."""
+        last = self.attempt
+        if last.first_token_s is None:
+            return None
+        return last.first_token_s + (last.started_s - self.attempts[0].started_s)
 
     def given_again(self, kept: Kept) -> Closing:
         """The request was answered from the cache: no upstream had work, and the baseline would have had."""

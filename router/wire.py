@@ -26,10 +26,14 @@ _ONE_KIND = bytes.maketrans(b"[]", b"{}")  # which closes which is the parser's 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A JSON object as it came: its text, and its fields."""
+    """A JSON object as it came: its text, and its fields.
+
+    added: those that the gateway put there for itself. An upstream that does not take them is asked without.
+    """
 
     text: str
     fields: dict[str, Any]
+    added: frozenset[str] = frozenset()
 
     def spliced(self, changes: Mapping[str, Any]) -> bytes:
         """The body with some top-level values changed or added, and everything else to the letter."""

@@ -18,10 +18,21 @@ FOLDERS = {"router": "weighbridge", "policies": "weighbridge.policies", "classif
 FLOORS = (
     {"__main__", "cli", "demo", "app", "snapshot", "parts", "pages", "health", "forwarding"},
     {"api", "asgi", "access", "connections", "cors"},
-    {"gateway", "attempts", "interpreting", "planning", "reusing", "sessions", "trip", "schemas", "telemetry"},
+    {
+        "gateway",
+        "attempts",
+        "drafting",
+        "interpreting",
+        "planning",
+        "reusing",
+        "sessions",
+        "trip",
+        "schemas",
+        "telemetry",
+    },
 )
 # The way of one request.
-STORY = ("gateway", "attempts", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")
+STORY = ("gateway", "attempts", "drafting", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")
 SHELVES = {
     "policies": "tests/policies",
     "classifiers": "tests/classifiers",

@@ -52,6 +52,7 @@ class Dialect(ABC):
     path: ClassVar[str]
     keeps_answers: ClassVar[bool] = False  # upstreams may keep them, to be asked for or gone on from
     knows_our_models: ClassVar[bool] = True  # False where any name may stand for a model of an upstream's own
+    is_chat: ClassVar[bool] = True  # False where who speaks it answers otherwise than in a chat
     is_scored: ClassVar[bool] = True  # False where nothing is generated from an ask
 
     @abstractmethod

@@ -20,6 +20,7 @@ class Completions(Dialect):
     """OpenAI's text completions."""
 
     path: ClassVar[str] = "/completions"
+    is_chat: ClassVar[bool] = False  # a text goes on, nobody is answered
 
     def check(self, fields: Fields) -> None:
         expect_model(fields)

@@ -25,29 +25,32 @@ class Lack(StrEnum):
     MAX_TOKENS = "max_tokens"  # sent as `max_completion_tokens`
     STREAM_OPTIONS = "stream_options"  # left out
     JSON_OBJECT = "json_object"  # sent as a schema that every object fits
+    LOGPROBS = "logprobs"  # left out where only the gateway asks for them
     JSON_SCHEMA = "json_schema"  # sent as a `json_object` with a schema; never learnt, as it may promise less
 
 
-def lack_of(refusal: Refused, fields: Fields) -> Lack | None:
+def lack_of(refusal: Refused, fields: Fields, added: frozenset[str] = frozenset()) -> Lack | None:
     """What this refusal of a request with these fields says that the upstream lacks."""
-    if refusal.status not in {400, 422} or refusal.code == "context_length_exceeded":
+    if refusal.status not in {400, 403, 422} or refusal.code == "context_length_exceeded":
         return None
-    return next((lack for lack, says in _LEARNT.items() if _uses(lack, fields) and says(refusal, lack)), None)
+    return next((lack for lack, says in _LEARNT.items() if _uses(lack, fields, added) and says(refusal, lack)), None)
 
 
 def adapted(body: Body, lacks: frozenset[Lack]) -> Body:
     """The request without what the upstream lacks; the same object where it has nothing of it."""
     changes: dict[Path, object] = {}
     for lack in lacks:
-        if _uses(lack, body.fields):
+        if _uses(lack, body.fields, body.added):
             changes |= _changes(lack, body, lacks)
     if not changes:
         return body
-    return Body(spliced(body.text, changes), _changed(body.fields, changes))
+    return Body(spliced(body.text, changes), _changed(body.fields, changes), body.added)
 
 
-def _uses(lack: Lack, fields: Fields) -> bool:
+def _uses(lack: Lack, fields: Fields, added: frozenset[str]) -> bool:
     match lack:
+        case Lack.LOGPROBS:  # whose client asks for them is told the server's own word
+            return lack in added and lack in fields
         case Lack.DEVELOPER_ROLE:
             return bool(_developers(fields))
         case Lack.STREAM_OPTIONS:
@@ -64,6 +67,8 @@ def _changes(lack: Lack, body: Body, lacks: frozenset[Lack]) -> dict[Path, objec
     match lack:
         case Lack.DEVELOPER_ROLE:
             return {("messages", at, "role"): "system" for at in _developers(fields)}
+        case Lack.LOGPROBS:
+            return {("logprobs",): REMOVED}
         case Lack.STREAM_OPTIONS:
             return {("stream_options",): REMOVED} if "stream_options" in fields else {}
         case Lack.JSON_OBJECT:
@@ -119,9 +124,18 @@ def _knows_no_field(refusal: Refused, lack: Lack) -> bool:
     return bool(re.search(_NO_FIELD.format(name=lack), refusal.message, re.IGNORECASE))
 
 
+def _knows_no_logprobs(refusal: Refused, lack: Lack) -> bool:
+    return _knows_no_field(refusal, lack) or bool(_NO_LOGPROBS.search(refusal.message))
+
+
 def _knows_no_json_object(refusal: Refused, _: Lack) -> bool:
     return bool(_NO_JSON_OBJECT.search(refusal.message))
 
+
+# OpenAI: "You are not allowed to request logprobs from this model". Others: "logprobs are not enabled".
+_NO_LOGPROBS = re.compile(
+    r"not\ (?:allowed|permitted)\ to\ request\ logprobs|logprobs['\"`]?\ (?:are|is)\ (?:not|un|disabled)", re.I | re.X
+)
 
 # LM Studio's words.
 _NO_JSON_OBJECT = re.compile(r"'response_format\.type' must be 'json_schema'")
@@ -159,6 +173,7 @@ _LEARNT = {
     Lack.MAX_TOKENS: _knows_no_field,
     Lack.STREAM_OPTIONS: _knows_no_field,
     Lack.JSON_OBJECT: _knows_no_json_object,
+    Lack.LOGPROBS: _knows_no_logprobs,
 }
 _ANY_OBJECT = {"name": "object", "schema": {"type": "object"}}
 _OTHER_LIMIT = {Lack.MAX_TOKENS: Lack.MAX_COMPLETION_TOKENS, Lack.MAX_COMPLETION_TOKENS: Lack.MAX_TOKENS}

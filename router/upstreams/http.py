@@ -28,6 +28,8 @@ _VISIBLE = ("x-ratelimit-", "openai-processing-ms", "openai-version", "retry-aft
 _BUSY = {503: 503, 504: 504, 529: 503}  # statuses of an upstream that tell the client more than a 502 would
 _JSON = "application/json"
 # llama.cpp says 500 where a template refuses a role, or the order of roles. The server is well.
+# OpenAI says so with a 403, which has nothing to do with our key.
+_NO_LOGPROBS = re.compile(r"not allowed to request logprobs", re.IGNORECASE)
 _TEMPLATE = re.compile(r"Jinja Exception: (.+)")
 # llama.cpp says "Loading model", others that the model "is currently loading".
 _LOADING = re.compile(r"\bloading (?:the )?model\b|\bmodel\b.{0,80}\bis (?:currently |still )?loading\b", re.IGNORECASE)
@@ -296,7 +298,7 @@ def refusal(status: int, headers: Mapping[str, str], raw: bytes) -> UpstreamErro
     Its own 4xx about the request keeps status and message. That it refuses *our* key is no fault of the client's.
     """
     retry_after_s = retry_after(headers)
-    if status in {401, 403, 407}:
+    if status in {401, 403, 407} and not _NO_LOGPROBS.search(error_fields(raw)[0] or ""):
         return Failed("The upstream refused the gateway's credentials.", code="upstream_auth")
     if status == 429:
         message, _, param, code = error_fields(raw)

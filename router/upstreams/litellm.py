@@ -106,7 +106,7 @@ class LiteLLM(Upstream):
         import httpx  # noqa: PLC0415  # comes with litellm, and is only wanted here
 
         arguments = {
-            **self._arguments(body.fields),
+            **self._arguments(self._taken(body)),
             **more,
             "timeout": httpx.Timeout(self.limits.total_s, connect=self.limits.connect_s),
         }
@@ -115,6 +115,13 @@ class LiteLLM(Upstream):
                 return await self._litellm.acompletion(**arguments)
         except Exception as error:  # litellm raises whatever its many providers raise
             raise _mapped(error) from error
+
+    def _taken(self, body: Body) -> Mapping[str, Any]:
+        """Without what only the gateway asks for, where the provider has no such field: litellm would refuse it all."""
+        if not body.added:
+            return body.fields
+        known = self._litellm.get_supported_openai_params(model=self.model) or ()
+        return {name: value for name, value in body.fields.items() if name not in body.added or name in known}
 
     def _arguments(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What to call litellm with for an OpenAI chat body."""

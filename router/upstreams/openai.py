@@ -115,7 +115,7 @@ class OpenAI(HttpUpstream):
             try:
                 return await self.post(dialect.path, sent.spliced(changes), first_token_s=first_token_s)
             except Refused as refusal:
-                lack = lack_of(refusal, sent.fields) if dialect is CHAT else None
+                lack = lack_of(refusal, sent.fields, sent.added) if dialect is CHAT else None
                 if lack is None or lack in lacks:
                     raise self._known(dialect.path, refusal) from refusal
                 self._learnt.lacks = lacks | {lack}
