@@ -35,7 +35,7 @@ class Evidence:
 class Weights(BaseModel):
     """What each piece of evidence adds to the log-odds that a draft is good enough.
 
-    The defaults are a prior, not measured on anybody's traffic; `weighbridge calibrate --drafts` fits them.
+    The defaults are a prior, not measured on anybody's traffic.
     score: for each unit of the classifier's log-odds. no_score, no_logprobs: where there are none. mean_logprob,
     low_logprob: for each nat. The others: where it is so.
     """
@@ -53,7 +53,7 @@ class Weights(BaseModel):
     unfinished: float = -1.0
     repetition: float = -4.0
     looping: float = -4.0
-    other_language: float = -2.0
+    other_language: float = -3.0
 
 
 @dataclass(frozen=True, slots=True)

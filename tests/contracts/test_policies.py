@@ -36,7 +36,7 @@ every_policy = pytest.mark.parametrize("policy", POLICIES, ids=repr)
 
 
 def test_the_shelf_has_its_policies():
-    assert {"always", "threshold"} <= set(plugins.implementations(SHELF, Policy))
+    assert {"always", "cascade", "threshold"} <= set(plugins.implementations(SHELF, Policy))
 
 
 @every_policy

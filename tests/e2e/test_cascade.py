@@ -1,4 +1,4 @@
-"""A cascade through a whole gateway: what the client sees of a draft, what each upstream is asked, what is on record."""
+"""A cascade through a whole gateway: what a client sees of a draft, what upstreams are asked, what is on record."""
 
 import json
 import time
@@ -9,10 +9,8 @@ import pytest
 from running import RunningGateway, two_upstreams
 from scripted import (
     Behaviour,
-    ScriptedUpstream,
     Seen,
     chunk,
-    completion,
     completion_body,
     raw_stream,
     reset,
@@ -106,7 +104,6 @@ def test_a_good_draft_is_the_answer(gateway, local, remote, is_stream):
     local.then(answering("Paris is the capital of France."))
     answer = ask(gateway, stream=is_stream)
     assert text_of(answer).strip() == "Paris is the capital of France."
-    assert reason(answer) == "cascade_accepted"
     assert answer.headers["x-weighbridge-reason"].startswith("cascade_accepted p 0.9")
     assert answer.headers["x-weighbridge-attempts"] == "1"
     assert not remote.seen
@@ -114,28 +111,28 @@ def test_a_good_draft_is_the_answer(gateway, local, remote, is_stream):
     assert (row["reason"], row["upstream"], row["cost_nano_usd"]) == ("cascade_accepted", "local", 0)
 
 
+WEAK = [
+    (answering(REFUSAL), "refusal"),
+    (answering("Paris, I think, or Lyon.", logprob=-2.5), "logprobs"),
+    (answering(" "), "empty"),
+    (answering("and so on " * 40), "looping"),
+    (answering("Die Hauptstadt ist Paris, und das ist auch gut so."), "other_language"),
+]
+
+
 @pytest.mark.parametrize("is_stream", [False, True])
-@pytest.mark.parametrize(
-    ("draft", "why"),
-    [
-        pytest.param(answering(REFUSAL), "refusal", id="refusal"),
-        pytest.param(answering("Paris, I think, or Lyon.", logprob=-2.5), "logprobs", id="unsure"),
-        pytest.param(answering(" "), "empty", id="empty"),
-        pytest.param(answering("and so on " * 40), "looping", id="looping"),
-        pytest.param(answering("Die Hauptstadt ist Paris, und das ist auch gut so."), "other_language", id="German"),
-    ],
-)
-def test_a_weak_draft_is_never_seen(gateway, local, remote, draft, why, is_stream):
-    local.then(draft)
-    remote.then(answering("Paris."))
-    answer = ask(gateway, stream=is_stream)
-    assert text_of(answer).strip() == "Paris."
-    assert reason(answer) == "cascade_escalated"
-    assert why in answer.headers["x-weighbridge-reason"]
-    assert (answer.headers["x-weighbridge-upstream"], answer.headers["x-weighbridge-attempts"]) == ("remote", "2")
-    assert gateway.rows()[0]["reason"] == "cascade_escalated"
+def test_a_weak_draft_is_never_seen(gateway, local, remote, is_stream):
+    remote.always(answering("Paris."))
+    for draft, why in WEAK:
+        local.then(draft)
+        answer = ask(gateway, stream=is_stream)
+        assert text_of(answer).strip() == "Paris."
+        assert reason(answer) == "cascade_escalated"
+        assert why in answer.headers["x-weighbridge-reason"]
+        assert (answer.headers["x-weighbridge-upstream"], answer.headers["x-weighbridge-attempts"]) == ("remote", "2")
+    assert {row["reason"] for row in gateway.rows()} == {"cascade_escalated"}
     metrics = httpx.get(f"{gateway.root}/metrics").text
-    assert f'weighbridge_drafts_total{{outcome="escalated",why="{why}"}} 1' in metrics
+    assert all(f'weighbridge_drafts_total{{outcome="escalated",why="{why}"}} 1' in metrics for _, why in WEAK)
 
 
 def test_an_answer_that_ran_out_of_window_is_not_the_answer(gateway, local, remote):
@@ -153,11 +150,11 @@ JSON_ASKED = {
 }
 
 
-@pytest.mark.parametrize("draft", ['{"town": "Paris"}', 'Sure! {"city": "Paris"}', '{"city": "Par'])
-def test_json_that_is_not_what_was_asked_for_is_always_discarded(start, local, draft):
+def test_json_that_is_not_what_was_asked_for_is_always_discarded(start, local):
     gateway = cascading(start, {"accept": 0.01})
-    local.then(answering(draft))
-    assert reason(ask(gateway, **JSON_ASKED)) == "cascade_escalated"
+    for draft in ('{"town": "Paris"}', 'Sure! {"city": "Paris"}', '{"city": "Par'):
+        local.then(answering(draft))
+        assert reason(ask(gateway, **JSON_ASKED)) == "cascade_escalated"
     local.then(answering('{"city": "Paris"}'))
     assert reason(ask(gateway, **JSON_ASKED)) == "cascade_accepted"
 
@@ -182,7 +179,8 @@ def test_what_only_we_asked_for_is_taken_out_to_the_letter(gateway, local):
 
 
 def test_a_stream_shows_no_logprobs_that_its_client_did_not_ask_for(gateway, local):
-    local.then(answering("word " * 100, logprob=-0.01), answering("word " * 100, logprob=-0.01))
+    text = " ".join(f"word{i}" for i in range(100))
+    local.then(answering(text), answering(text))
     shown = ask(gateway, stream=True)
     assert '"logprob"' not in shown.text
     assert '"usage"' not in shown.text
@@ -294,25 +292,20 @@ def test_with_the_budget_used_up_a_draft_is_the_answer(start, local, remote):
     assert not remote.seen
 
 
+FAILURES = [respond(500, {}), reset(), respond(400, {"error": {"message": "no such thing"}})]
+
+
 @pytest.mark.parametrize("is_stream", [False, True])
-@pytest.mark.parametrize(
-    "failure",
-    [
-        pytest.param(respond(500, {}), id="500"),
-        pytest.param(reset(), id="reset"),
-        pytest.param(respond(400, {"error": {"message": "no such thing"}}), id="refused"),
-    ],
-)
-def test_where_the_large_model_fails_a_weak_answer_is_better_than_none(gateway, local, remote, failure, is_stream):
-    local.then(answering(REFUSAL), answering(REFUSAL))
-    remote.then(failure)
-    answer = ask(gateway, stream=is_stream)
-    assert text_of(answer).strip() == REFUSAL
-    assert reason(answer) == "fallback"
-    assert answer.headers["x-weighbridge-reason"].startswith("fallback remote")
-    assert "logprobs" not in local.chats[1].json
-    assert [row["upstream"] for row in gateway.rows("attempts")] == ["local", "remote", "local"]
-    assert gateway.rows()[0]["reason"] == "fallback"
+def test_where_the_large_model_fails_a_weak_answer_is_better_than_none(gateway, local, remote, is_stream):
+    local.always(answering(REFUSAL))
+    remote.then(*FAILURES)
+    for _ in FAILURES:
+        answer = ask(gateway, stream=is_stream)
+        assert text_of(answer).strip() == REFUSAL
+        assert answer.headers["x-weighbridge-reason"].startswith("fallback remote")
+        assert "logprobs" not in local.chats[-1].json
+    assert [row["upstream"] for row in gateway.rows("attempts")] == ["local", "remote", "local"] * 3
+    assert {row["reason"] for row in gateway.rows()} == {"fallback"}
 
 
 def test_a_draft_that_cannot_be_had_is_no_verdict_on_it(gateway, local, remote):
@@ -358,23 +351,23 @@ MESSAGES = {"model": "auto", "max_tokens": 100, "messages": ASK}
 RESPONSES = {"model": "auto", "input": "What is the capital of France?"}
 
 
-@pytest.mark.parametrize("is_stream", [False, True])
-@pytest.mark.parametrize(("path", "body"), [("/messages", MESSAGES), ("/responses", RESPONSES)], ids=["m", "r"])
 @pytest.mark.parametrize("is_native", [False, True])
-def test_other_dialects_are_drafted_as_a_chat(start, local, remote, path, body, is_native, is_stream):
+def test_other_dialects_are_drafted_as_a_chat(start, local, remote, is_native):
     config = two_upstreams(local.url, remote.url)
-    config["upstreams"]["local"]["endpoints"] = [path] if is_native else []
+    config["upstreams"]["local"]["endpoints"] = ["/messages", "/responses"] if is_native else []
     config["upstreams"]["remote"]["endpoints"] = []
     gateway = cascading(start, upstreams=config["upstreams"])
-    local.then(answering("Lyon."), answering(REFUSAL))
-    remote.then(answering("Paris."))
-    answers = [httpx.post(f"{gateway.url}{path}", json={**body, "stream": is_stream}) for _ in range(2)]
-    assert [reason(answer) for answer in answers] == ["cascade_accepted", "cascade_escalated"]
-    assert "Lyon" in answers[0].text
-    assert "Paris" in answers[1].text
-    assert "sorry" not in answers[1].text
-    assert '"logprob"' not in answers[0].text
-    assert [seen.path for seen in local.chats] == ["/v1/chat/completions"] * 2
+    remote.always(answering("Paris."))
+    for path, body in (("/messages", MESSAGES), ("/responses", RESPONSES)):
+        for is_stream in (False, True):
+            local.then(answering("Lyon."), answering(REFUSAL))
+            answers = [httpx.post(f"{gateway.url}{path}", json={**body, "stream": is_stream}) for _ in range(2)]
+            assert [reason(answer) for answer in answers] == ["cascade_accepted", "cascade_escalated"]
+            assert "Lyon" in answers[0].text
+            assert "Paris" in answers[1].text
+            assert "sorry" not in answers[1].text
+            assert '"logprob"' not in answers[0].text
+    assert {seen.path for seen in local.chats} == {"/v1/chat/completions"}
     assert all(seen.json["logprobs"] is True for seen in local.chats)
 
 
@@ -411,21 +404,10 @@ def calling(name: str, arguments: str) -> Behaviour:
     return act
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "why"),
-    [("f", '{"city": ', "invalid_arguments"), ("f", "{}", "invalid_arguments"), ("g", "{}", "unknown_tool")],
-)
-def test_a_call_that_cannot_be_made_is_discarded(gateway, local, remote, name, arguments, why):
-    local.then(calling(name, arguments), calling("f", '{"city": "Paris"}'))
-    assert why in ask(gateway, tools=TOOLS).headers["x-weighbridge-reason"]
+def test_a_call_that_cannot_be_made_is_discarded(gateway, local, remote):
+    wrong = {"invalid_arguments": ("f", "{}"), "unknown_tool": ("g", "{}")}
+    for why, (name, arguments) in wrong.items():
+        local.then(calling(name, arguments))
+        assert why in ask(gateway, tools=TOOLS).headers["x-weighbridge-reason"]
+    local.then(calling("f", '{"city": "Paris"}'))
     assert reason(ask(gateway, tools=TOOLS)) == "cascade_accepted"
-
-
-def test_the_report_counts_what_drafts_cost_and_took(start, local: ScriptedUpstream, remote: ScriptedUpstream):
-    gateway = cascading(start)
-    local.then(answering(REFUSAL), completion())
-    for _ in range(2):
-        ask(gateway)
-    said = httpx.get(f"{gateway.root}/metrics").text
-    assert 'weighbridge_drafts_total{outcome="accepted",why=""} 1' in said
-    assert sum(row["attempts"] for row in gateway.rows()) == 3
