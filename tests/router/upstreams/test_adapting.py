@@ -1,6 +1,7 @@
 """What a server lacks: learnt from its own words, and left out of what it is sent."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -316,3 +317,26 @@ _VALUES = st.none() | st.integers() | st.text(max_size=5) | st.sampled_from([*EV
 def test_text_and_fields_stay_one(fields, lacks):
     body = adapted(parse(json.dumps(fields).encode()), lacks)
     assert json.loads(body.text) == body.fields
+
+
+NO_LOGPROBS = [
+    (400, openai("Unsupported parameter: 'logprobs' is not supported with this model.", "logprobs")),
+    (400, openai("'logprobs' is not supported with this model", "logprobs", "unsupported_parameter")),
+    (400, openai("`logprobs` is not supported with this model")),
+    (403, openai("You are not allowed to request logprobs from this model.")),
+    (422, {"detail": [{**FORBIDDEN, "loc": ["body", "logprobs"]}]}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), NO_LOGPROBS)
+def test_logprobs_are_left_out_where_only_the_gateway_asks_for_them(status, body):
+    said = refused(status, body)
+    assert lack_of(said, {"logprobs": True}, frozenset({"logprobs"})) is Lack.LOGPROBS
+    assert lack_of(said, {"logprobs": True}) is None  # a client that asks is told the server's own word
+
+
+def test_what_a_client_asks_for_itself_is_not_left_out():
+    body = parse(b'{"logprobs": true}')
+    assert adapted(body, frozenset([Lack.LOGPROBS])) is body
+    ours = adapted(replace(body, added=frozenset({"logprobs"})), frozenset([Lack.LOGPROBS]))
+    assert (ours.text, ours.fields) == ("{}", {})
