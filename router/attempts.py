@@ -6,7 +6,6 @@ and another try may help. Who asked for one upstream by name gets one attempt at
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
@@ -25,6 +24,7 @@ from weighbridge.errors import (
     WeighbridgeError,
 )
 from weighbridge.ledger.base import Closing, Ledger, Settlement
+from weighbridge.pausing import MOST, pause
 from weighbridge.queues import UNKNOWN_S, Average, Full, Line
 from weighbridge.state.base import Unreachable
 from weighbridge.telemetry import Metrics
@@ -33,11 +33,8 @@ from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T")
 
-MOST = 4
-MOST_WAIT_S = 2.0  # for an upstream that says when to come back; a longer wait is the client's
 _AGAIN_S = 5.0  # when to come back where nobody knows
 _NOTHING = Hold()
-_PAUSE_S = 0.25  # the longest first pause where it does not say; it doubles
 
 
 class Failure(Exception):
@@ -195,7 +192,7 @@ class Attempts:
         self._tell_breaker(name, error)
         self._metrics.attempt_failed(name, error.code)
         settlement = trip.failed(error)
-        pause_s = _pause(trip, error, len(left) - 1, is_open=self.breakers[name].is_open)
+        pause_s = pause(trip, error, len(left) - 1, is_open=self.breakers[name].is_open)
         if pause_s is None:
             left.pop(0)
         # Who had a draft already gets that rather than an error.
@@ -362,27 +359,6 @@ class Attempts:
         self._leaving.discard(row)
         if row.exception():
             self._metrics.ledger_failed()
-
-
-def _pause(trip: Trip, error: UpstreamError, others: int, *, is_open: bool) -> float | None:
-    """How long to wait before the same upstream is tried again; None for not at all. others: how many are left."""
-    made, upstream = len(trip.attempts), trip.plan.reach[trip.attempt.upstream]
-    if isinstance(error, Loading) and upstream.is_loading and made < MOST:
-        return 0.0 if upstream.loading != "spill" or not others else None  # what becomes of it is seen then
-    if trip.plan.target.pin or made >= MOST:
-        return None
-    tries = sum(attempt.upstream == trip.attempt.upstream for attempt in trip.attempts)
-    if isinstance(error, Limited):
-        if error.retry_after_s is not None:
-            return error.retry_after_s if error.retry_after_s <= MOST_WAIT_S and tries < 2 else None
-        return _jittered(tries) if not others and tries < 3 else None
-    # Not at the price of an attempt that another one should have.
-    is_worth_it = not others or (error.is_accident and not is_open and made + others < MOST)
-    return _jittered(tries) if is_worth_it and error.may_retry and tries < 2 else None
-
-
-def _jittered(tries: int) -> float:
-    return random.uniform(0, _PAUSE_S * 2 ** (tries - 1))  # noqa: S311  # spreads callers, hides nothing
 
 
 def _still_loading(trip: Trip) -> Unavailable:

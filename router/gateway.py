@@ -18,8 +18,9 @@ from weighbridge.reusing import Reusing, again
 from weighbridge.schemas import Request
 from weighbridge.streaming import Bytes, Relay
 from weighbridge.telemetry import Metrics
-from weighbridge.trip import Prices, Trip, turned_away
+from weighbridge.trip import Prices, Trip
 from weighbridge.units import Usage
+from weighbridge.unserved import turned_away
 from weighbridge.upstreams.base import Completion, Forward, Stream, Upstream
 from weighbridge.wire import estimated_output_tokens
 

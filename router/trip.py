@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from weighbridge.budgets import Hold
 from weighbridge.cache import Kept, Verdict
-from weighbridge.errors import CLIENT_GONE, Denied, OverBudget, Refused, ShuttingDown, UpstreamError, WeighbridgeError
+from weighbridge.errors import CLIENT_GONE, OverBudget, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Opening, Reservation, Settlement, Status
 from weighbridge.metering import Meter, Share
 from weighbridge.planning import Plan
@@ -15,6 +15,7 @@ from weighbridge.policies.evidence import Verdict as Judgement
 from weighbridge.queues import Seat
 from weighbridge.schemas import Request
 from weighbridge.units import Price, Usage, cost_of
+from weighbridge.unserved import turned_away
 
 CIRCUIT_OPEN = "circuit_open"
 BUSY = "busy"
@@ -367,51 +368,3 @@ def _cost(status: Status, usage: Usage | None, price: Price | None, attempt: Att
         return cost_of(usage, price, latency_s)
     # What was released cost nothing, and so did what is free at worst; the rest nobody knows.
     return 0 if status == "released" or attempt.reserved_nano_usd == 0 else None
-
-
-_REASONS = {Denied: "rule", Refused: "context_window", OverBudget: "budget"}
-
-
-def turned_away(request: Request, error: WeighbridgeError) -> tuple[Opening, Closing]:
-    """The rows of a request that no upstream saw."""
-    reason = _REASONS.get(type(error), "fence")
-    opening = Opening(
-        request_id=request.request_id,
-        created_at=request.created_at,
-        route=None,
-        model_asked=request.model[:200],
-        caller=request.caller,
-        reason=reason,
-        reason_detail=error.code,
-        rule=None,
-        fence=None,
-        score=None,
-        threshold=None,
-        task=None,
-        classifier=None,
-        is_stream=request.is_stream,
-    )
-    closing = Closing(
-        request_id=request.request_id,
-        status="released",
-        end_reason="refused",
-        http_status=error.status,
-        error_code=error.code,
-        upstream=None,
-        model=None,
-        location=None,
-        reason=reason,
-        attempts=0,
-        input_tokens=None,
-        output_tokens=None,
-        cached_tokens=None,
-        usage_source="none",
-        cost_nano_usd=0,
-        baseline_upstream=None,
-        baseline_cost_nano_usd=None,
-        price_version=None,
-        ttft_s=None,
-        latency_s=0.0,
-        overhead_s=0.0,
-    )
-    return opening, closing

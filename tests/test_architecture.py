@@ -23,12 +23,14 @@ FLOORS = (
         "attempts",
         "drafting",
         "interpreting",
+        "pausing",
         "planning",
         "reusing",
         "sessions",
         "trip",
         "schemas",
         "telemetry",
+        "unserved",
     },
 )
 # The way of one request.
