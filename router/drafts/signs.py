@@ -26,7 +26,7 @@ _REFUSES = re.compile(
         | (?:ich\ kann|kann\ ich)\ (?:\w+\ ){0,4}(?:nicht|leider\ nicht)\ (?:helfen|beantworten|weiterhelfen|erstellen)
         | ich\ bin\ nicht\ in\ der\ lage
         | en\ tant\ qu['\u2019](?:ia|assistant|intelligence|un?\ mod\u00e8le)
-        | je\ ne\ (?:peux|suis)\ pas\ (?:vous\ aider|r\u00e9pondre|en\ mesure|fournir)
+        | je\ ne\ (?:peux|suis)\ pas\ (?:vous\ aider|r\u00e9pondre|capable|fournir)
         | como\ (?:una\ |um\ |uma\ )?(?:ia|modelo\ de\ l|inteligencia|intelig\u00eancia)
         | (?:no|n\u00e3o)\ (?:puedo|posso)\ (?:ayudar|ajudar|responder|proporcionar|fornecer)
         | come\ (?:ia|modello\ (?:di|linguistico)|intelligenza)
