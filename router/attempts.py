@@ -292,11 +292,11 @@ class Attempts:
             await self._ledger.reserve(opening, reservation)
         except Unavailable as error:
             self.breakers[name].left()
-            settlement = trip.never_sent("error")
+            await self._put_right(trip, trip.never_sent("error"))
+            trip.withdraw()
             if is_first:
-                await self._put_right(trip, settlement)
-            else:
-                await self.close(trip, settlement, error.status)
+                raise Failure(error, None) from error
+            await self.close(trip, trip.total, error.status)
             raise Failure(error, trip) from error
         except asyncio.CancelledError:
             self.abandon(trip, trip.never_sent("client_gone"))

@@ -250,6 +250,11 @@ class Trip:
     def never_sent(self, end_reason: EndReason) -> Settlement:
         return self._settle("released", end_reason, None, None)
 
+    def withdraw(self) -> None:
+        """The last attempt could not be recorded, so there was none."""
+        self.attempts.pop()
+        self._ended.pop()
+
     def closing(self, http_status: int) -> Closing:
         """The whole request, from how its last attempt ended."""
         last = self.total

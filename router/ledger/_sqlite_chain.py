@@ -14,7 +14,10 @@ TABLE = "CREATE TABLE chain (no INTEGER NOT NULL PRIMARY KEY, request_id TEXT NO
 
 _REQUEST = ", ".join(f"r.{name}" for name in REQUEST_COLUMNS)
 _ATTEMPT = ", ".join(f"a.{name}" for name in ATTEMPT_COLUMNS)
-RETURNING = f"RETURNING {', '.join(REQUEST_COLUMNS)}"
+# A real that is a whole number is kept as an integer. SELECT makes it a real again, RETURNING does not.
+_REALS = frozenset({"score", "threshold", "ttft_s", "latency_s", "overhead_s"})
+_AS_READ = (f"CAST({name} AS REAL)" if name in _REALS else name for name in REQUEST_COLUMNS)
+RETURNING = f"RETURNING {', '.join(_AS_READ)}"
 
 _HEAD = "SELECT no, digest FROM chain ORDER BY no DESC LIMIT 1"
 _LINK = "INSERT INTO chain VALUES (?, ?, ?)"
