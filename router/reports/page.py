@@ -70,7 +70,6 @@ def _figures(report: Report) -> str:
         figure("Time saved", duration(times.saved_s), times.why),
         figure("Answered locally", share(counted.local, counted.requests), f"of {many(counted.requests, 'request')}"),
         figure("Errors", f"{report.total.errors:,}", ends(report.total) or "none"),
-        *([figure("Energy saved", spared(use), f"used: {used(use)}")] if (use := report.total.energy) else []),
     )
     return f'<div class="figures">{"".join(cells)}</div>\n'
 
@@ -84,7 +83,9 @@ def _charts(report: Report) -> str:
     counted = report.total.savings
     places = key(("local", "local"), ("remote", "remote"))
     costs = charts.costs(report.days)
-    told = f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes(report.total))}</ul>'
+    use = report.total.energy
+    energy = [f"Energy: {used(use)}. Saved: {spared(use)}."] if use else []
+    told = f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in energy + notes(report.total))}</ul>'
     drawn = (
         chart("Cost over time", costs, key(("actual", "actual"), ("baseline", "baseline")), "no cost is known"),
         chart("Scores and threshold", charts.scores(report.scores) if report.scores else "", places, "nothing scored"),
