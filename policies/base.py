@@ -25,6 +25,7 @@ Reason = Literal[
     "cascade_accepted",
     "cascade_escalated",
     "always",
+    "shadow",
 ]
 
 

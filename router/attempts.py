@@ -8,6 +8,7 @@ and another try may help. Who asked for one upstream by name gets one attempt at
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from typing import TypeVar
 
 from weighbridge.breaker import Breaker
@@ -65,6 +66,12 @@ class Attempts:
         self._takes = {name: Average() for name in upstreams}  # until an answer, or the first of it, is here
         self._now = now
         self._leaving: set[asyncio.Future[None]] = set()
+
+    def beside(self, metrics: Metrics) -> "Attempts":
+        """Another one over the same breakers, lines and budgets, whose requests are counted apart."""
+        other = copy(self)
+        other._metrics = metrics
+        return other
 
     async def make(self, trip: Trip, act: Callable[[Upstream], Awaitable[T]]) -> T:
         """Let `act` call one upstream after the other until one answers. Raises Failure, with the books closed."""

@@ -25,7 +25,7 @@ from weighbridge.problems import Problems, dotted, is_secret, is_variable, leave
 from weighbridge.server import Server
 from weighbridge.specialists import objections
 from weighbridge.state.base import State
-from weighbridge.tables import Assessing, Pair, Route, Spec, Table
+from weighbridge.tables import Assessing, Pair, Route, Signalling, Spec, Table
 from weighbridge.toml_lines import Key, line_of
 from weighbridge.upstreams.base import Upstream
 
@@ -60,6 +60,7 @@ class Config(Table):
     budgets: tuple[Budget, ...]
     cache: Caching | None
     energy: Energy = Energy()
+    signals: Signalling | None
 
     @property
     def keys_path(self) -> Path | None:
@@ -172,6 +173,7 @@ class _Reader:
         budgets = self.budgets(routes)
         cache = self.make(("cache",), Caching, self.table(("cache",))) if "cache" in self.data else None
         energy = self.make(("energy",), Energy, self.table(("energy",)))
+        signals = self.make(("signals",), Signalling, self.table(("signals",))) if "signals" in self.data else None
         self.check_whole(server, routes)
         sentences = misplaced + self.problems.sentences
         if sentences or not (server and ledger and classifier and state and energy):
@@ -190,6 +192,7 @@ class _Reader:
             budgets=budgets,
             cache=cache,
             energy=energy,
+            signals=signals,
         )
 
     def upstreams(self) -> dict[str, Upstream]:
@@ -230,6 +233,7 @@ class _Reader:
                 self.problems.add((*at, "small_by_task", task), value, what)
             for task, value in by_task.items():
                 self.check_upstream((*at, "small_by_task", task), value)
+            self.check_upstream((*at, "shadow", "judge"), self.table((*at, "shadow")).get("judge"))
             table.setdefault("baseline", table.get("large", ""))
             policy = self.shelf((*at, "policy"), "weighbridge.policies", Policy, default="threshold")  # type: ignore[type-abstract]
             table.pop("policy", None)
@@ -272,7 +276,7 @@ class _Reader:
 
     def check_tables(self) -> None:
         known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger", "state", "budgets"]
-        known += ["cache", "energy"]
+        known += ["cache", "energy", "signals"]
         for key in self.data:
             if key not in known:
                 self.problems.add((key,), self.data[key], "is not a known table" + nearest(key, known))

@@ -16,6 +16,8 @@ from weighbridge.metering import Meter
 from weighbridge.planning import Planner, explained
 from weighbridge.reusing import Reusing, again
 from weighbridge.schemas import Request
+from weighbridge.shadowing import Shadowing
+from weighbridge.signals import Signals
 from weighbridge.streaming import Bytes, Relay
 from weighbridge.telemetry import Metrics
 from weighbridge.trip import Prices, Trip
@@ -57,6 +59,8 @@ class Gateway:
         attempts: Attempts,
         cache: Cache | None = None,
         meter: Meter | None = None,
+        shadowing: Shadowing | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self._planner = planner
         self._ledger = ledger
@@ -65,6 +69,8 @@ class Gateway:
         self._attempts = attempts
         self._reusing = Reusing(cache, metrics)
         self._meter = meter
+        self._shadowing = shadowing
+        self._signals = signals
 
     async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
@@ -84,6 +90,8 @@ class Gateway:
         self._remember(trip, kept_id)
         closing = await self._attempts.close(trip, trip.succeeded(usage), 200)
         self._reusing.keep(trip, [completion.body])
+        if self._shadowing is not None:
+            self._shadowing.answered(trip, completion.body)
         return Answer(trip, completion.body, completion.headers, closing)
 
     async def stream(self, request: Request) -> Opened:
@@ -95,6 +103,8 @@ class Gateway:
         stream, relay, first = await self._attempts.make(trip, self._asking_to_stream(trip))
         trip.answered()
         parts = self._reusing.keeping(trip, self._parts(trip, stream, relay, first))
+        if self._shadowing is not None:
+            parts = self._shadowing.watching(trip, parts)
         return Opened(trip, stream.headers, stream.content_type, parts)
 
     async def forward(self, request: Request, sending: Forward) -> Opened:
@@ -175,6 +185,8 @@ class Gateway:
 
     def _remember(self, trip: Trip, kept_id: str | None) -> None:
         """Where the next turn of this session has to go; committed with what follows."""
+        if self._signals is not None:
+            self._signals.saw(trip)
         plan = trip.plan
         is_new = plan.target.pin is None and trip.reason != "session"
         if keys := sessions.keys(trip.request, plan.target.route, kept_id, is_new=is_new):

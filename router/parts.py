@@ -24,6 +24,8 @@ from weighbridge.ledger.base import Ledger
 from weighbridge.metering import Meter, counters, on_this_machine
 from weighbridge.planning import Planner
 from weighbridge.prices import price_list
+from weighbridge.shadowing import Shadowing, shadow_budgets
+from weighbridge.signals import Signals
 from weighbridge.state.base import State
 from weighbridge.telemetry import Metrics
 from weighbridge.units import Price
@@ -59,7 +61,8 @@ class Parts:
             else None
         )
         assess = self._assessor.assess if self._assessor else None
-        self.budgets = Budgets(config.budgets, config.state, self.ledger.spent)
+        budgets = (*config.budgets, *shadow_budgets(config.routes))
+        self.budgets = Budgets(budgets, config.state, self.ledger.spent)
         pressure = self.budgets.pressure if config.budgets else None
         self.planner = Planner(config, self.classifier, assess, self.ledger.recall, pressure)
         prices = price_list(config.upstreams)
@@ -69,7 +72,11 @@ class Parts:
         cache = Cache(config.cache) if config.cache else None
         here = on_this_machine(config.upstreams)
         meter = Meter(counters() if config.energy.measure and here else (), here)
-        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, cache, meter)
+        self.shadowing = Shadowing.of(config.routes, self.ledger, prices, self.metrics, attempts, meter)
+        signals = Signals(config.signals, self.ledger, self.metrics) if config.signals else None
+        self.gateway = Gateway(
+            self.planner, self.ledger, prices, self.metrics, attempts, cache, meter, self.shadowing, signals
+        )
 
     async def aopen(self, before: "Parts | None" = None) -> None:
         """Open what was not open before."""
@@ -78,6 +85,8 @@ class Parts:
 
     async def aclose(self, after: "Parts | None" = None) -> None:
         """Close what does not live on after us."""
+        if self.shadowing:
+            await self.shadowing.aclose()
         if self._assessor:
             await self._assessor.aclose()
         for thing in reversed(self._things(after)):
@@ -150,7 +159,8 @@ def _kept(new: T, old: T | None) -> T:
 
 def _require_prices(config: Config, prices: Mapping[str, Price | None]) -> None:
     """A budget in money cannot count what has no price. Raises ConfigError."""
-    if not any(budget.kind == "usd" for budget in config.budgets):
+    budgets = (*config.budgets, *shadow_budgets(config.routes))
+    if not any(budget.kind == "usd" for budget in budgets):
         return
     unknown = [name for name, price in prices.items() if price is None and config.upstreams[name].location == "remote"]
     if unknown:

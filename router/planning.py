@@ -262,7 +262,7 @@ def _facts(request: Request, text: str) -> Facts:
         key=request.caller,
         headers=request.headers,
         has_tools=bool(fields.get("tools") or fields.get("functions")),
-        has_image=_has_image(request.messages),
+        has_image=has_image(request.messages),
         has_json_schema=request.dialect.wants_json_schema(fields),
     )
 
@@ -351,7 +351,7 @@ def _route_of(upstream: str, routes: Mapping[str, Route]) -> str:
 def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: Request) -> Decision:
     """Leave out the upstreams whose context window the request would overflow: they would clip it silently."""
     chain = (decision.upstream, *decision.fallbacks)
-    fits = [name for name in chain if _fits(reach[name], request)]
+    fits = [name for name in chain if fits_into(reach[name], request)]
     if len(fits) == len(chain):
         return decision
     if fits and fits[0] == chain[0]:
@@ -368,7 +368,8 @@ def _fitting(decision: Decision, reach: Mapping[str, Upstream], request: Request
     )
 
 
-def _fits(upstream: Upstream, request: Request) -> bool:
+def fits_into(upstream: Upstream, request: Request) -> bool:
+    """Whether the context of an upstream holds a request and what it may generate, as far as is known."""
     window = upstream.window
     if window is None:
         return True
@@ -379,6 +380,7 @@ def _fits(upstream: Upstream, request: Request) -> bool:
     return request.text_length * 4 <= left or most_tokens(text_of(request.body)) <= left
 
 
-def _has_image(messages: Sequence[Mapping[str, object]]) -> bool:
+def has_image(messages: Sequence[Mapping[str, object]]) -> bool:
+    """Whether there is a picture among what the messages hold."""
     parts = (part for m in messages if isinstance(m.get("content"), list) for part in m["content"])  # type: ignore[attr-defined]
     return any(part.get("type") in {"image_url", "input_image", "image"} for part in parts)

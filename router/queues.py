@@ -54,12 +54,18 @@ class Line:
         self._longest = longest
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.held = Average()
+        self.guests: set[asyncio.Task[None]] = set()  # shadows, which leave as soon as anybody else comes
         self.now = now
 
     @property
     def length(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+    @property
+    def is_free(self) -> bool:
+        """Who comes now need not wait."""
+        return self._free > 0
 
     @property
     def expected_wait_s(self) -> float:
@@ -73,7 +79,7 @@ class Line:
         if self._free:
             self._free -= 1
             return Seat(self)
-        wait_s = self.expected_wait_s
+        wait_s = 0.0 if self._has_sent_guests_off() else self.expected_wait_s
         if len(self._waiting) >= self._longest or (patience_s is not None and wait_s > patience_s):
             raise Full(wait_s)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,6 +96,14 @@ class Line:
                 raise Full(self.expected_wait_s) from None
             raise
         return Seat(self)
+
+    def _has_sent_guests_off(self) -> bool:
+        """Their places come back as soon as the loop turns."""
+        left = {guest for guest in self.guests if guest is not asyncio.current_task()}
+        for guest in left:
+            guest.cancel()
+        self.guests -= left
+        return bool(left)
 
     def pass_on(self) -> None:
         """A place is free: for the first who waits."""

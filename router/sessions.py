@@ -56,11 +56,13 @@ def keys(request: Request, route: str, kept_id: str | None, *, is_new: bool) -> 
     return found
 
 
+def named(request: Request) -> str:
+    """The id that the client itself gives the conversation, or nothing."""
+    return next((value for name in _ID_HEADERS if (value := request.headers.get(name))), "")
+
+
 def _conversation(request: Request) -> str:
-    for name in _ID_HEADERS:
-        if value := request.headers.get(name):
-            return value
-    return next(_user_asks(request.messages), "")
+    return named(request) or next(_user_asks(request.messages), "")
 
 
 def _user_asks(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from weighbridge.policies.base import Policy
+from weighbridge.units import nano_usd
 
 
 class Table(BaseModel):
@@ -20,6 +21,33 @@ class Spec(Table):
     options: dict[str, Any]
 
 
+class Shadow(Table):
+    """A route's `shadow`: which share of its answers is compared with what the other side says to the same request.
+
+    usd_per_day: a budget of its own, for the other side's answers and the judge's together.
+    judge: the upstream that compares them; without one only equal answers and JSON schemas are judged.
+    """
+
+    share: float = Field(gt=0, le=1)
+    usd_per_day: str
+    judge: str | None = None
+    at_once: int = Field(default=1, ge=1, le=64)
+    busy_above: int = Field(default=8, ge=1)
+    keep_texts: bool = False
+
+    @field_validator("usd_per_day")
+    @classmethod
+    def _is_an_amount(cls, text: str) -> str:
+        nano_usd(text)
+        return text
+
+
+class Signalling(Table):
+    """`[signals]`: what a client does right after an answer is recorded as a sign of what the answer was worth."""
+
+    within_s: float = Field(default=300, gt=0)
+
+
 class Pair(Table):
     """A route's table but for its policy, which has a shelf of its own.
 
@@ -32,6 +60,7 @@ class Pair(Table):
     small_by_task: dict[str, str] = Field(default_factory=dict)
     baseline: str
     recovery: Literal["none", "buffer"] = "none"
+    shadow: Shadow | None = None
 
 
 class Route(Pair):

@@ -41,6 +41,9 @@ class Metrics:
         self._reloads: dict[Labels, int] = {}
         self._lines: Mapping[str, Line] = {}
         self._upstreams: Mapping[str, Upstream] = {}
+        self._shadows: dict[Labels, int] = {}
+        self._shadow_nano_usd: dict[Labels, int] = {}
+        self._signals: dict[Labels, int] = {}
 
     def request_ended(self, plan: Plan, closing: Closing) -> None:
         """Count a request that reached an upstream."""
@@ -82,6 +85,16 @@ class Metrics:
     def ledger_failed(self) -> None:
         self._ledger_failures += 1
 
+    def shadowed(self, route: str, outcome: str) -> None:
+        """judged, unjudged, failed, cancelled, over_budget, or busy: not begun."""
+        self._shadows[route, outcome] = self._shadows.get((route, outcome), 0) + 1
+
+    def shadow_paid(self, upstream: str, cost_nano_usd: int) -> None:
+        self._shadow_nano_usd[(upstream,)] = self._shadow_nano_usd.get((upstream,), 0) + cost_nano_usd
+
+    def signalled(self, kind: str, location: str) -> None:
+        self._signals[kind, location] = self._signals.get((kind, location), 0) + 1
+
     def reloaded(self, *, is_good: bool) -> None:
         labels = ("ok" if is_good else "refused",)
         self._reloads[labels] = self._reloads.get(labels, 0) + 1
@@ -105,6 +118,7 @@ class Metrics:
         yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
         yield Family("weighbridge_drafts", "counter", "Verdicts on drafts.", ("outcome", "why"), self._drafts)
         yield Family("weighbridge_cache_lookups", "counter", "What the cache had.", ("outcome",), self._lookups)
+        yield from self._aside()
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
         yield from self._of_upstreams()
         yield Family("weighbridge_in_flight", "gauge", "Requests being answered.", (), {(): self.in_flight.count})
@@ -171,6 +185,16 @@ class Metrics:
         )
         baseline = self._baseline_nano_usd / 1e9
         yield _single("weighbridge_baseline_cost_usd", "The same requests on the baseline.", baseline)
+
+    def _aside(self) -> Iterator[Family]:
+        """What the gateway does of its own accord, and what it takes for a sign."""
+        about = "Answers compared with the other side's, or meant to be."
+        yield Family("weighbridge_shadows", "counter", about, ("route", "outcome"), self._shadows)
+        costs = {labels: cost / 1e9 for labels, cost in self._shadow_nano_usd.items()}
+        about = "What known costs of shadows and their judges add up to."
+        yield Family("weighbridge_shadow_cost_usd", "counter", about, ("upstream",), costs)
+        about = "Signs of what an answer was worth, by where it came from."
+        yield Family("weighbridge_signals", "counter", about, ("kind", "location"), self._signals)
 
     def _spread(self) -> Iterator[Family]:
         """Times and scores: how often each came."""

@@ -27,6 +27,8 @@ FLOORS = (
         "planning",
         "reusing",
         "sessions",
+        "shadowing",
+        "signals",
         "trip",
         "schemas",
         "telemetry",

@@ -32,6 +32,11 @@ class Model:
     price: Price
 
 
+def limit_of(upstream: Upstream) -> str:
+    """How the most tokens of an answer are called there: the newer word is not known to every local server."""
+    return "max_tokens" if upstream.location == "local" else "max_completion_tokens"
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     text: str
@@ -50,7 +55,7 @@ class Purse:
 
     async def call(self, model: Model, messages: Sequence[Any], output_tokens: int, paid: list[int]) -> Answer:
         """Ask a model. Raises Capped before the wire is touched, and CallFailed. paid: gets what it cost."""
-        limit = "max_tokens" if model.upstream.location == "local" else "max_completion_tokens"
+        limit = limit_of(model.upstream)
         raw = orjson.dumps({"model": model.upstream.model, "messages": list(messages), limit: output_tokens})
         worst_usage = Usage(estimated_tokens(len(raw)), output_tokens, source="estimated")
         worst = cost_of(worst_usage, model.price, model.upstream.limits.total_s) or 0

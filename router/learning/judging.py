@@ -74,6 +74,11 @@ def exact_match(answer: str, reference: str) -> float:
     return 0.0
 
 
+def are_same(one: str, other: str) -> bool:
+    """Two answers in the same words, whatever their case, spaces and marks at the ends."""
+    return bool(_plain(one)) and _plain(one) == _plain(other)
+
+
 def matches_schema(answer: str, schema: Mapping[str, Any]) -> float:
     """1 where an answer is JSON, bare or in a code fence, that the schema allows."""
     text = answer.strip()

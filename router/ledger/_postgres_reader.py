@@ -26,6 +26,7 @@ class Reading:
     def __init__(self, url: str, schema: str) -> None:
         self._url = url
         self._schema = schema
+        self.version = 0  # of the tables
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ledger reader", daemon=True)
 
@@ -61,7 +62,8 @@ class Reading:
         connection = await connect(self._url, self._schema, statement_s=READ_S)
         try:
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            if not await schema_of(connection, self._schema):
+            self.version = await schema_of(connection, self._schema)
+            if not self.version:
                 raise CannotOpen(
                     f"there is no ledger at {place(self._url)} in schema {self._schema} yet: serve a request first,"
                     " or check [ledger]"

@@ -7,8 +7,18 @@ from dataclasses import dataclass
 import asyncpg
 
 from weighbridge.ledger._postgres_schema import Connection, extend_chain
-from weighbridge.ledger._record import Attempt, Record
-from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
+from weighbridge.ledger._record import Attempt, Record, stored
+from weighbridge.ledger.base import (
+    SHADOW_COLUMNS,
+    Closing,
+    Note,
+    Opening,
+    Reservation,
+    Settlement,
+    Shadowed,
+    Signal,
+    microseconds,
+)
 from weighbridge.ledger.chain import REQUEST_COLUMNS
 
 
@@ -34,6 +44,9 @@ _FEEDBACK = """INSERT INTO feedback (request_id, given_at, score, comment)
     SELECT request_id, $2::bigint, $3::double precision, $4::text FROM requests WHERE request_id = $1
     ON CONFLICT (request_id) DO UPDATE
     SET given_at = excluded.given_at, score = excluded.score, comment = excluded.comment RETURNING 1"""
+_CHANGED = ", ".join(f"{name} = excluded.{name}" for name in SHADOW_COLUMNS[1:])
+_SHADOWED = f"{_insert('shadows', SHADOW_COLUMNS)} ON CONFLICT (request_id) DO UPDATE SET {_CHANGED}"
+_SIGNAL = f"{_insert('signals', Signal._fields)} ON CONFLICT DO NOTHING"
 _PIN = """INSERT INTO pins VALUES ($1, $2, $3)
     ON CONFLICT (key) DO UPDATE SET upstream = excluded.upstream, set_at = excluded.set_at"""
 PROBE = """INSERT INTO meta VALUES ('probed_at', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
@@ -76,6 +89,8 @@ async def put(connection: Connection, schema: str, batch: Batch) -> list[object]
         await many(_PIN, [(key, upstream, now) for key, upstream in sorted(batch.pins.items())])
     closings = [r.closing for r in records if r.closing]
     closed = await connection.fetchmany(_CLOSE, closings) if closings else []
+    for note in [r.note for r in records if r.note]:
+        await _note(connection, note)
     outcomes = [await _said(connection, record) for record in records]
     await extend_chain(connection, schema, closed)
     return outcomes
@@ -88,9 +103,18 @@ async def _said(connection: Connection, record: Record) -> object:
     if record.feedback is None:
         return None
     request_id, score, comment = record.feedback
-    # The one character that PostgreSQL cannot store.
-    kept = comment.replace("\0", "\ufffd") if comment else comment
-    return bool(await connection.fetchval(_FEEDBACK, request_id, now_us(), score, kept))
+    return bool(await connection.fetchval(_FEEDBACK, request_id, now_us(), score, _storable(comment)))
+
+
+async def _note(connection: Connection, note: Note) -> None:
+    is_shadow = isinstance(note, Shadowed)
+    row = stored(note, len(SHADOW_COLUMNS if is_shadow else Signal._fields))
+    await connection.execute(_SHADOWED if is_shadow else _SIGNAL, *map(_storable, row))
+
+
+def _storable(value: object) -> object:
+    """A text without the one character that PostgreSQL cannot store."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def _reserved(reservation: Reservation) -> tuple[object, ...]:

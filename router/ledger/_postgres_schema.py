@@ -89,10 +89,19 @@ _OTHERS = (
     "CREATE INDEX requests_open ON requests (process) WHERE status IN ('reserved', 'sent')",
 )
 
+_NOTES = (
+    "CREATE TABLE shadows (request_id text PRIMARY KEY, judged_at bigint NOT NULL, route text NOT NULL,"
+    " served text NOT NULL, small text NOT NULL, large text NOT NULL, small_worth double precision,"
+    " large_worth double precision, source text, prompt text, small_answer text, large_answer text)",
+    "CREATE TABLE signals (request_id text NOT NULL, kind text NOT NULL, seen_at bigint NOT NULL,"
+    " later_id text NOT NULL, PRIMARY KEY (request_id, kind))",
+)
+
 # The n-th takes the tables from schema n to n + 1; all that are due go into one transaction.
 _MIGRATIONS: tuple[Sequence[str], ...] = (
     (_REQUESTS, _ATTEMPTS, *_OTHERS),
     ("ALTER TABLE attempts ADD COLUMN energy_mj bigint",),
+    _NOTES,
 )
 SCHEMA = len(_MIGRATIONS)
 

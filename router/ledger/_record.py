@@ -4,10 +4,11 @@ import logging
 from asyncio import Future
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement
+from weighbridge.ledger.base import Closing, Note, Opening, Reservation, Settlement, microseconds
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,13 @@ class Record:
     closing: Closing | None = None
     feedback: tuple[str, float, str | None] | None = None
     is_probe: bool = False
+    note: Note | None = None
     future: "Future[Any] | None" = None
+
+
+def stored(note: Note, columns: int) -> tuple[object, ...]:
+    """The first columns of a note, as the tables have them."""
+    return tuple(microseconds(value) if isinstance(value, datetime) else value for value in note[:columns])
 
 
 def unavailable() -> Unavailable:

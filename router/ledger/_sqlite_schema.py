@@ -115,10 +115,28 @@ def _add_energy(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE attempts ADD COLUMN energy_mj INTEGER")
 
 
+def _add_notes(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE shadows (request_id TEXT NOT NULL PRIMARY KEY, judged_at INTEGER NOT NULL, route TEXT NOT NULL,"
+        " served TEXT NOT NULL, small TEXT NOT NULL, large TEXT NOT NULL, small_worth REAL, large_worth REAL,"
+        " source TEXT, prompt TEXT, small_answer TEXT, large_answer TEXT)"
+    )
+    connection.execute(
+        "CREATE TABLE signals (request_id TEXT NOT NULL, kind TEXT NOT NULL, seen_at INTEGER NOT NULL,"
+        " later_id TEXT NOT NULL, PRIMARY KEY (request_id, kind)) WITHOUT ROWID"
+    )
+
+
 # The n-th takes a file from schema n to n + 1, within one transaction.
-_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _add_pins, _begin_chain, _add_energy)
+_MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _create,
+    _add_pins,
+    _begin_chain,
+    _add_energy,
+    _add_notes,
+)
 SCHEMA = len(_MIGRATIONS)
-WITH_ENERGY = 4  # the first schema that has attempts.energy_mj
+CHAIN_SINCE, WITH_ENERGY, NOTES_SINCE = 3, 4, 5  # the first schemas that have these
 
 
 def now_us() -> int:

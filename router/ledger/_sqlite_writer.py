@@ -13,9 +13,19 @@ from time import monotonic
 from typing import Any
 
 from weighbridge.ledger import _sqlite_chain as chain
-from weighbridge.ledger._record import KEPT, MARK_S, RETRY_S, Attempt, Record, conflict, resolve, unavailable
+from weighbridge.ledger._record import KEPT, MARK_S, RETRY_S, Attempt, Record, conflict, resolve, stored, unavailable
 from weighbridge.ledger._sqlite_schema import Owner, now_us
-from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
+from weighbridge.ledger.base import (
+    SHADOW_COLUMNS,
+    Closing,
+    Note,
+    Opening,
+    Reservation,
+    Settlement,
+    Shadowed,
+    Signal,
+    microseconds,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +55,8 @@ _FEEDBACK = """INSERT INTO feedback (request_id, given_at, score, comment)
     SELECT request_id, ?, ?, ? FROM requests WHERE request_id = ?
     ON CONFLICT DO UPDATE SET given_at = excluded.given_at, score = excluded.score, comment = excluded.comment"""
 _PIN = "INSERT OR REPLACE INTO pins VALUES (?, ?, ?)"
+_SHADOWED = _insert("shadows", SHADOW_COLUMNS).replace("INSERT", "INSERT OR REPLACE")
+_SIGNAL = _insert("signals", Signal._fields).replace("INSERT", "INSERT OR IGNORE")
 _PROBE = "INSERT OR REPLACE INTO meta VALUES ('probed_at', ?)"
 
 
@@ -150,6 +162,8 @@ class Writer:
             many(_SETTLE, [(*s[2:], *s[:2]) for s in settled])
             self.drafts.settle(settled)
             self._close([r.closing for r in records if r.closing])
+            for note in [r.note for r in records if r.note]:
+                self._note(note)
             if pins := list(self.pins):
                 now = now_us()
                 many(_PIN, [(*pin, now) for pin in pins])
@@ -231,6 +245,11 @@ class Writer:
             return True
         request_id, score, comment = record.feedback
         return self.connection.execute(_FEEDBACK, (now_us(), score, comment, request_id)).rowcount > 0
+
+    def _note(self, note: Note) -> None:
+        is_shadow = isinstance(note, Shadowed)
+        row = stored(note, len(SHADOW_COLUMNS if is_shadow else Signal._fields))
+        self.connection.execute(_SHADOWED if is_shadow else _SIGNAL, row)
 
     def _answer(self, records: Sequence[Record], outcomes: Iterable[object]) -> None:
         waiting = [(r.future, outcome) for r, outcome in zip(records, outcomes, strict=True) if r.future]

@@ -1,6 +1,7 @@
 """What the ledger keeps, and what a ledger can do."""
 
 from abc import ABC, abstractmethod
+from asyncio import Future
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -145,6 +146,66 @@ class Spent(NamedTuple):
     requests: int
     tokens: int
 
+
+SHADOW = "(shadow)"  # the caller of what the gateway asks of its own accord; no key can have this name
+
+Side = Literal["small", "large"]
+SignalKind = Literal["repeated", "regenerated", "tool_error"]
+
+
+class Shadowed(NamedTuple):
+    """A request that both sides of its route answered, and what each answer was judged to be worth, 0..1.
+
+    served: whose answer the user got. Worths: None where nobody could say. prompt, answers: None unless texts are kept.
+    task, body: the request's, when it is read back.
+    """
+
+    request_id: str
+    judged_at: datetime
+    route: str
+    served: Side
+    small: str
+    large: str
+    small_worth: float | None
+    large_worth: float | None
+    source: str | None
+    prompt: str | None = None
+    small_answer: str | None = None
+    large_answer: str | None = None
+    task: str | None = None
+    body: str | None = None
+
+
+class ShadowSpend(NamedTuple):
+    """What shadows cost at one upstream: over the calls whose cost is known, and how many those are not."""
+
+    upstream: str | None
+    calls: int
+    cost_nano_usd: int
+    unknown: int
+
+
+class Signal(NamedTuple):
+    """What a later request seems to say of an earlier one's answer. It is no verdict, and never mixed up with one."""
+
+    request_id: str
+    kind: SignalKind
+    seen_at: datetime
+    later_id: str
+
+
+class Sign(NamedTuple):
+    """A signal as it is read back, with where the answer that it is about came from."""
+
+    request_id: str
+    kind: SignalKind
+    route: str | None
+    upstream: str | None
+    location: str | None
+
+
+Note = Shadowed | Signal
+SHADOW_COLUMNS = Shadowed._fields[:-2]
 
 Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]
 SCORE_SLOTS = 20  # equal slices of the score, 0..1
@@ -321,8 +382,24 @@ class Ledger(BaseModel, ABC):
         """Record the user's verdict, 0..1. False when there is no such request."""
 
     @abstractmethod
+    def note(self, note: Note) -> "Future[None]":
+        """Record what a shadow came to, or a signal. Of one request the last shadow and the first signal count."""
+
+    @abstractmethod
+    def shadows(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Shadowed]:
+        """The requests of a span of time that both sides answered, oldest first. Raises CannotOpen."""
+
+    @abstractmethod
+    def shadow_spend(self, since: datetime | None = None, until: datetime | None = None) -> list[ShadowSpend]:
+        """What shadows and their judges cost, by upstream: those calls are no entries. Raises CannotOpen."""
+
+    @abstractmethod
+    def signs(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Sign]:
+        """What was taken for a sign, of the requests of a span of time. Raises CannotOpen."""
+
+    @abstractmethod
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
-        """The requests of a span of time, oldest first. Works without aopen, beside a running gateway."""
+        """The requests of a span of time, oldest first, without shadows. Works without aopen, beside a gateway."""
 
     def heaps(
         self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None

@@ -17,15 +17,21 @@ from weighbridge.ledger._record import Record
 from weighbridge.ledger.base import (
     EPOCH,
     SCORE_SLOTS,
+    SHADOW,
+    SHADOW_COLUMNS,
     CannotOpen,
     Closing,
     Dimension,
     Entry,
     Heap,
     Ledger,
+    Note,
     Opening,
     Reservation,
     Settlement,
+    Shadowed,
+    ShadowSpend,
+    Sign,
     Spent,
     Work,
     microseconds,
@@ -97,6 +103,9 @@ class Postgres(Ledger):
     def feedback(self, request_id: str, score: float, comment: str | None) -> Awaitable[bool]:
         return self._submit(Record(feedback=(request_id, score, comment)))
 
+    def note(self, note: Note) -> "asyncio.Future[None]":
+        return self._submit(Record(note=note))
+
     def remember(self, keys: Sequence[str], upstream: str) -> None:
         if self._writer is not None:
             self._writer.pins.update(dict.fromkeys(keys, upstream))
@@ -119,7 +128,7 @@ class Postgres(Ledger):
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         columns = ", ".join("f.score" if name == "feedback" else f"r.{name}" for name in Entry.__slots__)
         source = "requests r LEFT JOIN feedback f USING (request_id)"
-        for row in self._rows(columns, source, since, until, "ORDER BY r.created_at"):
+        for row in self._rows(columns, source, since, until, f"{_NO_SHADOW} ORDER BY r.created_at"):
             values = list(row)
             values[_CREATED_AT] = EPOCH + timedelta(microseconds=values[_CREATED_AT])
             values[_IS_STREAM] = bool(values[_IS_STREAM])
@@ -129,7 +138,7 @@ class Postgres(Ledger):
         self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[Heap]:
         name = by if by and by != "day" else "NULL::text"
-        for row in self._rows(f"{name}, {_HEAP}", "requests r", since, until, _ALIKE):
+        for row in self._rows(f"{name}, {_HEAP}", "requests r", since, until, f"{_NO_SHADOW} {_ALIKE}"):
             *found, ttft_us, latency_us, output_tokens = row
             yield Heap._make((*found, ttft_us or (), latency_us or (), output_tokens or ()))
 
@@ -143,6 +152,21 @@ class Postgres(Ledger):
     def spent(self, since: datetime) -> list[Spent]:
         source = "requests r JOIN attempts a USING (request_id)"
         return [Spent._make(row) for row in self._rows(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
+
+    def shadows(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Shadowed]:
+        source = "shadows s JOIN requests r USING (request_id)"
+        for row in self._rows(_SHADOW_ROW, source, since, until, "ORDER BY r.created_at", schema=_NOTES_SINCE):
+            request_id, judged_at, *rest = row
+            yield Shadowed(request_id, EPOCH + timedelta(microseconds=judged_at), *rest)
+
+    def shadow_spend(self, since: datetime | None = None, until: datetime | None = None) -> list[ShadowSpend]:
+        order = f"AND r.caller = '{SHADOW}' AND attempts > 0 GROUP BY 1 ORDER BY 1"
+        return [ShadowSpend._make(row) for row in self._rows(_SHADOW_SPEND, "requests r", since, until, order)]
+
+    def signs(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Sign]:
+        source = "signals s JOIN requests r USING (request_id)"
+        for row in self._rows(_SIGN, source, since, until, "ORDER BY r.created_at", schema=_NOTES_SINCE):
+            yield Sign._make(row)
 
     def links(self) -> Iterator[Link]:
         with self._reading() as reading:
@@ -159,13 +183,16 @@ class Postgres(Ledger):
                 for row in page:
                     yield Link(None, None, row[0], None, (tuple(row),))
 
-    def _rows(
-        self, columns: str, source: str, since: datetime | None, until: datetime | None, order: str
+    def _rows(  # noqa: PLR0913  # the parts of a query
+        self, columns: str, source: str, since: datetime | None, until: datetime | None, order: str, *, schema: int = 1
     ) -> Iterator[Any]:
+        """schema: where the tables are older than this, there are none of them."""
         query = f"SELECT {columns} FROM {source} WHERE r.created_at >= $1 AND r.created_at < $2 {order}"  # noqa: S608  # our own names
         begin = _BEGINNING if since is None else microseconds(since)
         end = _END if until is None else microseconds(until)
         with self._reading() as reading:
+            if reading.version < schema:
+                return
             for page in reading.pages(query, begin, end):
                 yield from page
 
@@ -185,6 +212,14 @@ def _attempts(reading: "Reading", request_ids: list[str]) -> dict[str, list[tupl
 _CREATED_AT = Entry.__slots__.index("created_at")
 _IS_STREAM = Entry.__slots__.index("is_stream")
 _BEGINNING, _END = -(2**63), 2**63 - 1
+
+_NOTES_SINCE = 3  # as in _postgres_schema, which needs the driver
+
+# What the gateway asked of its own accord is no traffic: its money is told apart.
+_NO_SHADOW = f"AND r.caller <> '{SHADOW}'"
+_SHADOW_ROW = ", ".join(["s.request_id", *(f"s.{name}" for name in SHADOW_COLUMNS[1:]), "r.task", "r.prompt"])
+_SHADOW_SPEND = """upstream, count(*), coalesce(sum(cost_nano_usd), 0)::bigint, count(*) - count(cost_nano_usd)"""
+_SIGN = "s.request_id, s.kind, r.route, r.upstream, r.location"
 
 _KEYS = (
     "r.created_at / 86400000000",

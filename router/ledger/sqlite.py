@@ -17,20 +17,35 @@ from pydantic import Field, PrivateAttr
 from weighbridge.errors import Unavailable
 from weighbridge.ledger import _sqlite_chain
 from weighbridge.ledger._record import Record
-from weighbridge.ledger._sqlite_schema import BUSY_S, SCHEMA, WITH_ENERGY, connect, register, schema_of, uri
+from weighbridge.ledger._sqlite_schema import (
+    BUSY_S,
+    CHAIN_SINCE,
+    NOTES_SINCE,
+    WITH_ENERGY,
+    connect,
+    register,
+    schema_of,
+    uri,
+)
 from weighbridge.ledger._sqlite_writer import Writer
 from weighbridge.ledger.base import (
     EPOCH,
     SCORE_SLOTS,
+    SHADOW,
+    SHADOW_COLUMNS,
     CannotOpen,
     Closing,
     Dimension,
     Entry,
     Heap,
     Ledger,
+    Note,
     Opening,
     Reservation,
     Settlement,
+    Shadowed,
+    ShadowSpend,
+    Sign,
     Spent,
     Work,
     microseconds,
@@ -91,6 +106,9 @@ class SQLite(Ledger):
     def feedback(self, request_id: str, score: float, comment: str | None) -> Awaitable[bool]:
         return self._submit(Record(feedback=(request_id, score, comment)))
 
+    def note(self, note: Note) -> "asyncio.Future[None]":
+        return self._submit(Record(note=note))
+
     def remember(self, keys: Sequence[str], upstream: str) -> None:
         if self._writer is not None:
             self._writer.pins.extend((key, upstream) for key in keys)
@@ -121,7 +139,7 @@ class SQLite(Ledger):
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         columns = ", ".join(_ENTRY.get(name, f"r.{name}") for name in Entry.__slots__)
         source = "requests r LEFT JOIN feedback f USING (request_id)"
-        for row in self._read(columns, source, since, until, "ORDER BY r.created_at"):
+        for row in self._read(columns, source, since, until, f"{_NO_SHADOW} ORDER BY r.created_at"):
             values = list(row)
             values[_CREATED_AT] = EPOCH + timedelta(microseconds=values[_CREATED_AT])
             values[_IS_STREAM] = bool(values[_IS_STREAM])
@@ -131,7 +149,7 @@ class SQLite(Ledger):
         self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[Heap]:
         name = by if by and by != "day" else "NULL"
-        for row in self._read(f"{name}, {_HEAP}", "requests r", since, until, _ALIKE):
+        for row in self._read(f"{name}, {_HEAP}", "requests r", since, until, f"{_NO_SHADOW} {_ALIKE}"):
             *found, ttft_us, latency_us, output_tokens = row
             yield Heap._make((*found, _numbers(ttft_us), _numbers(latency_us), _numbers(output_tokens)))
 
@@ -146,10 +164,25 @@ class SQLite(Ledger):
         source = "requests r JOIN attempts a USING (request_id)"
         return [Spent._make(row) for row in self._read(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
 
+    def shadows(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Shadowed]:
+        source = "shadows s JOIN requests r USING (request_id)"
+        for row in self._read(_SHADOW_ROW, source, since, until, "ORDER BY r.created_at", schema=NOTES_SINCE):
+            request_id, judged_at, *rest = row
+            yield Shadowed(request_id, EPOCH + timedelta(microseconds=judged_at), *rest)
+
+    def shadow_spend(self, since: datetime | None = None, until: datetime | None = None) -> list[ShadowSpend]:
+        order = f"AND r.caller = '{SHADOW}' AND attempts > 0 GROUP BY 1 ORDER BY 1"
+        return [ShadowSpend._make(row) for row in self._read(_SHADOW_SPEND, "requests r", since, until, order)]
+
+    def signs(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Sign]:
+        source = "signals s JOIN requests r USING (request_id)"
+        for row in self._read(_SIGN, source, since, until, "ORDER BY r.created_at", schema=NOTES_SINCE):
+            yield Sign._make(row)
+
     def links(self) -> Iterator[Link]:
         connection = self._connect_to_read()
         try:
-            if schema_of(connection, self.path) < SCHEMA:
+            if schema_of(connection, self.path) < CHAIN_SINCE:
                 raise CannotOpen(f"the ledger {self.path} has no hash chain yet: start the gateway once")
             connection.execute("BEGIN")
             yield from _sqlite_chain.links(connection)
@@ -158,13 +191,19 @@ class SQLite(Ledger):
         finally:
             connection.close()
 
-    def _read(
-        self, columns: str, source: str, since: datetime | None, until: datetime | None, order: str
+    def _read(  # noqa: PLR0913  # the parts of a query
+        self, columns: str, source: str, since: datetime | None, until: datetime | None, order: str, *, schema: int = 0
     ) -> Iterator[tuple[Any, ...]]:
-        """Rows on a read-only connection of their own: one snapshot, whatever is written meanwhile."""
+        """Rows on a read-only connection of their own: one snapshot, whatever is written meanwhile.
+
+        schema: where a file is older than this, it has none of them.
+        """
         connection = self._connect_to_read()
         try:
-            if schema_of(connection, self.path) < WITH_ENERGY:
+            found = schema_of(connection, self.path)
+            if found < schema:
+                return
+            if found < WITH_ENERGY:
                 columns = columns.replace("a.energy_mj", "NULL")
             cursor = connection.execute(
                 f"SELECT {columns} FROM {source} WHERE r.created_at >= ? AND r.created_at < ? {order}",  # noqa: S608  # our own names
@@ -187,6 +226,12 @@ _ENTRY = {"feedback": "f.score", "request_id": "r.request_id"}
 _CREATED_AT = Entry.__slots__.index("created_at")
 _IS_STREAM = Entry.__slots__.index("is_stream")
 _BEGINNING, _END = -(2**63), 2**63 - 1
+
+# What the gateway asked of its own accord is no traffic: its money is told apart.
+_NO_SHADOW = f"AND r.caller <> '{SHADOW}'"
+_SHADOW_ROW = ", ".join(["s.request_id", *(f"s.{name}" for name in SHADOW_COLUMNS[1:]), "r.task", "r.prompt"])
+_SHADOW_SPEND = "upstream, count(*), ifnull(sum(cost_nano_usd), 0), count(*) - count(cost_nano_usd)"
+_SIGN = "s.request_id, s.kind, r.route, r.upstream, r.location"
 
 _KEYS = (
     "r.created_at / 86400000000",

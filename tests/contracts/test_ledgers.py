@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import postgres
 import pytest
 from bookkeeping import NOON, closing, entry, opening, record, reservation, settlement
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Dimension, Ledger, Spent
+from weighbridge.ledger.base import SHADOW, Dimension, Ledger, Shadowed, ShadowSpend, Sign, Signal, Spent
 from weighbridge.ledger.chain import audit
 from weighbridge.plugins import build, implementations
 
@@ -253,3 +253,60 @@ async def test_a_session_is_remembered_with_the_next_settlement_and_after_a_rest
     await closed.aopen()
     assert [await closed.recall(key) for key in ("a", "b")] == ["remote", "local"]
     await closed.aclose()
+
+
+def shadowed(**changes: Any) -> Shadowed:
+    row = Shadowed("request-1", NOON, "auto", "small", "local", "remote", 0.5, 1.0, "judge remote", "why?", "a", "b")
+    return row._replace(**changes)
+
+
+async def test_a_shadow_comes_back_as_it_was_judged_and_the_last_judgement_counts(ledger: Ledger) -> None:
+    await record(ledger)
+    await ledger.note(shadowed(small_worth=0.0))
+    await ledger.note(shadowed())
+    await record(ledger, request_id="request-2", created_at=NOON + timedelta(hours=1))
+    unsaid = dict.fromkeys(["small_worth", "large_worth", "source", "prompt", "small_answer", "large_answer"])
+    await ledger.note(shadowed(request_id="request-2", **unsaid))
+    assert list(ledger.shadows()) == [
+        shadowed(task="code"),
+        shadowed(request_id="request-2", task="code", **unsaid),
+    ]
+    assert [s.request_id for s in ledger.shadows(NOON + timedelta(minutes=1))] == ["request-2"]
+    assert list(ledger.shadows(until=NOON)) == []
+
+
+async def test_any_text_can_be_kept_of_a_shadow(ledger: Ledger) -> None:
+    await record(ledger)
+    await ledger.note(shadowed(prompt="a\0b", small_answer="é\U0001f600"))
+    (found,) = ledger.shadows()
+    assert (found.prompt or "").startswith("a")
+    assert found.small_answer == "é\U0001f600"
+
+
+async def test_what_the_gateway_asks_itself_is_money_and_no_traffic(ledger: Ledger) -> None:
+    await record(ledger, cost_nano_usd=5)
+    ours = {"caller": SHADOW, "upstream": "remote", "location": "remote"}
+    await record(ledger, request_id="s1", cost_nano_usd=7, **ours)
+    await record(ledger, request_id="s2", cost_nano_usd=None, status="unknown", **ours)
+    refusal = {"status": "released", "attempts": 0, "upstream": None, "model": None, "location": None}
+    away = {"request_id": "s3", **refusal}
+    await ledger.turned_away(opening(request_id="s3", caller=SHADOW), closing(cost_nano_usd=0, **away))
+    assert [e.request_id for e in ledger.entries()] == ["request-1"]
+    assert sum(heap.requests for heap in ledger.heaps()) == 1
+    assert ledger.shadow_spend() == [ShadowSpend("remote", 2, 7, 1)]
+    assert ledger.shadow_spend(until=NOON) == []
+    held = [one for one in ledger.spent(NOON) if one.caller == SHADOW]
+    assert held == [Spent(SHADOW, "auto", "remote", 7 + 900_000, 2, 2 * (312 + 220))]
+
+
+async def test_a_signal_is_kept_once_for_each_kind_and_apart_from_feedback(ledger: Ledger) -> None:
+    await record(ledger)
+    await ledger.note(Signal("request-1", "repeated", NOON, "request-2"))
+    await ledger.note(Signal("request-1", "repeated", NOON, "request-3"))
+    await ledger.note(Signal("request-1", "tool_error", NOON, "request-4"))
+    assert sorted(ledger.signs()) == [
+        Sign("request-1", "repeated", "auto", "local", "local"),
+        Sign("request-1", "tool_error", "auto", "local", "local"),
+    ]
+    assert list(ledger.signs(until=NOON)) == []
+    assert [e.feedback for e in ledger.entries()] == [None]

@@ -288,7 +288,7 @@ async def test_an_older_file_is_chained_when_it_is_opened(tmp_path: Path, monkey
     await ledger.aclose()
     with ending(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE chain; ALTER TABLE attempts DROP COLUMN energy_mj;"
+            "DROP TABLE chain; DROP TABLE shadows; DROP TABLE signals; ALTER TABLE attempts DROP COLUMN energy_mj;"
             " UPDATE meta SET value = '2' WHERE key = 'schema'"
         )
     with pytest.raises(CannotOpen, match="no hash chain yet"):
@@ -309,7 +309,7 @@ async def test_everything_but_the_prompt_is_hashed(tmp_path: Path) -> None:
         for table, columns in (("requests", REQUEST_COLUMNS), ("attempts", ATTEMPT_COLUMNS)):
             stored = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
             assert [name for name in stored if name != "prompt"] == list(columns)
-    assert schema.SCHEMA == 4
+    assert schema.SCHEMA == 5
 
 
 def test_a_column_that_comes_later_leaves_older_digests_as_they_were() -> None:

@@ -264,7 +264,8 @@ async def test_a_migration_that_fails_anywhere_leaves_the_older_file(
     await ledger.aclose()
     with closing_file(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE chain; DROP TABLE pins; ALTER TABLE attempts DROP COLUMN energy_mj;"
+            "DROP TABLE chain; DROP TABLE pins; DROP TABLE shadows; DROP TABLE signals;"
+            " ALTER TABLE attempts DROP COLUMN energy_mj;"
             " UPDATE meta SET value = '1' WHERE key = 'schema'"
         )
     connect, failed = sqlite3.connect, 0
@@ -290,7 +291,7 @@ async def test_a_migration_that_fails_anywhere_leaves_the_older_file(
                 break
         with closing_file(sqlite3.connect(path)) as connection:
             version, tables = "SELECT value FROM meta WHERE key = 'schema'", "SELECT name FROM sqlite_schema"
-            is_new = connection.execute(version).fetchone() == ("4",)
+            is_new = connection.execute(version).fetchone() == ("5",)
             assert (("chain",) in connection.execute(tables).fetchall()) is is_new
     assert failed > 3
     await ledger.aclose()
