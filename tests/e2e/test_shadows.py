@@ -1,7 +1,6 @@
 """Shadows before real sockets: judged off the critical path, within their own budget, and never where a fence holds."""
 
 import asyncio
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -10,13 +9,15 @@ from typing import Any
 import httpx
 import pytest
 from running import two_upstreams
-from scripted import Behaviour, Seen, completion, hang, respond
+from scripted import Behaviour, Seen, completion, hang, respond, stream
 
+from weighbridge.config import ConfigError
 from weighbridge.ledger.base import SHADOW, Shadowed
 from weighbridge.ledger.chain import audit
 from weighbridge.ledger.sqlite import SQLite
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+POLICY = {"use": "threshold", "threshold": 0.5}
 HARD = {"use": "constant", "score": 0.9}
 FENCE = {"name": "stays", "when": {"header": {"x-private": "*"}}, "then": {"fence": "local"}}
 
@@ -43,10 +44,10 @@ def for_the_one_that_says(text: str) -> Callable[[str], str]:
 def shadowed(start, local, remote):
     """A gateway that shadows every answer, with the remote upstream as the judge."""
 
-    def begin(classifier: dict[str, Any] | None = None, rules=(), server=None, upstreams=None, **shadow: Any):
+    def begin(classifier: dict[str, Any] | None = None, rules=(), upstreams=None, **shadow: Any):
         table = {"share": 1, "usd_per_day": "1", "judge": "remote", "keep_texts": True, **shadow}
-        policy = {"use": "threshold", "threshold": 0.5}
-        route = {"small": "local", "large": "remote", "policy": policy, "shadow": table}
+        table = {key: value for key, value in table.items() if value is not None}
+        route = {"small": "local", "large": "remote", "policy": POLICY, "shadow": table}
         changes = {"routes": {"auto": route}, "rules": list(rules)}
         changes |= {"classifier": classifier} if classifier else {}
         changes |= {"upstreams": upstreams} if upstreams else {}
@@ -63,7 +64,7 @@ def post(gateway, headers: dict[str, str] | None = None, path="/chat/completions
 
 def settle(gateway) -> list[Shadowed]:
     """What shadows came to, once none of them runs."""
-    shadowing = gateway.app.parts._shadowing
+    shadowing = gateway.app.parts.shadowing
     loop = next(iter(gateway._server.servers)).get_loop()
     asyncio.run_coroutine_threadsafe(shadowing.settled(), loop).result(30)
     return list(SQLite(path=str(gateway.ledger_path)).shadows())
@@ -129,8 +130,6 @@ def test_an_answer_of_the_large_side_is_compared_with_the_small_one(shadowed, lo
 
 
 def stream_or_whole(text: str) -> Behaviour:
-    from scripted import stream  # noqa: PLC0415
-
     async def act(seen: Seen, writer: Any) -> None:
         await (stream(text) if seen.json.get("stream") else completion(text))(seen, writer)
 
@@ -180,11 +179,7 @@ def test_an_answer_that_must_fit_a_schema_is_judged_by_it(shadowed, local, remot
 def test_without_a_judge_what_nobody_can_tell_stays_unknown_and_texts_are_not_kept(shadowed, local, remote):
     local.always(completion("Lyon"))
     remote.always(completion("Paris"))
-    gateway = shadowed(judge="remote", keep_texts=False)
-    gateway.app.parts._shadowing._routes = {
-        name: route.model_copy(update={"shadow": route.shadow.model_copy(update={"judge": None})})
-        for name, route in gateway.app.parts._shadowing._routes.items()
-    }
+    gateway = shadowed(judge=None, keep_texts=False)
     post(gateway)
     (found,) = settle(gateway)
     assert (found.small_worth, found.large_worth, found.source) == (None, None, None)
@@ -250,7 +245,7 @@ def test_a_callers_own_budget_does_not_pay_for_shadows(start, local, remote):
     local.always(completion("Paris"))
     remote.always(completion("Paris"))
     shadow = {"share": 1, "usd_per_day": "1"}
-    route = {"small": "local", "large": "remote", "policy": {"use": "threshold", "threshold": 0.5}, "shadow": shadow}
+    route = {"small": "local", "large": "remote", "policy": POLICY, "shadow": shadow}
     budgets = [{"name": "each", "requests": 1, "over": "caller", "pressure_from": 1}]
     gateway = start(routes={"auto": route}, budgets=budgets)
     post(gateway)
@@ -315,20 +310,16 @@ def test_a_stop_cancels_shadows_and_closes_their_books(shadowed, remote):
 
 
 def test_a_share_is_a_share(shadowed, local, remote):
-    gateway = shadowed(share=0.5, at_once=64)
-    numbers = iter([0.2, 0.7, 0.49, 0.5] * 5)
-    gateway.app.parts._shadowing._chance = lambda: next(numbers)
-    for _ in range(20):
+    gateway = shadowed(share=0.5, judge=None)
+    numbers = iter([0.2, 0.7, 0.49, 0.5] * 2)
+    gateway.app.parts.shadowing._chance = lambda: next(numbers)
+    picked = []
+    for _ in range(8):
         post(gateway)
-        settle(gateway)
-    assert len(settle(gateway)) == 10
+        picked.append(len(settle(gateway)))
+    assert picked == [1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_judge_that_is_no_upstream_is_refused_with_its_line(start):
-    from weighbridge.config import ConfigError  # noqa: PLC0415
-
-    shadow = {"share": 0.1, "usd_per_day": "1", "judge": "remot"}
-    route = {"small": "local", "large": "remote", "shadow": shadow}
-    with pytest.raises(ConfigError, match="routes.auto.shadow.judge.*remote"):
-        start(routes={"auto": route})
-    assert json.dumps(shadow)
+def test_a_judge_that_is_no_upstream_is_refused_with_its_line(shadowed):
+    with pytest.raises(ConfigError, match=r"routes\.auto\.shadow\.judge.*remote"):
+        shadowed(judge="remot")

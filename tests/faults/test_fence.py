@@ -6,22 +6,13 @@
 import json
 import os
 import random
-import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
-from fencing import Case, Recorder, case, request_id
+from fencing import Recorder, case, played
 
-from weighbridge.attempts import Failure
 from weighbridge.config import load
-from weighbridge.errors import BadRequest
-from weighbridge.gateway import Gateway
 from weighbridge.parts import Parts, compose
-from weighbridge.schemas import Request
-from weighbridge.sessions import conversation_key, loop_key
-from weighbridge.upstreams.base import Forward
-from weighbridge.wire import Body
 
 CASES = int(os.environ.get("FENCE_CASES", "1500"))
 CONFIG = """
@@ -78,31 +69,3 @@ def composed(folder: Path, recovery: str) -> Parts:
     path = folder / "config.toml"
     path.write_text(CONFIG.replace("RECOVERY", recovery).replace("LEDGER", str(folder / f"{recovery}.db")))
     return compose(load(path, {}), {})
-
-
-async def played(parts: Parts, one: Case) -> str:
-    """How a case ended. A breaker that is open would hide the fault, so each begins with closed ones."""
-    gateway: Gateway = parts.gateway
-    for breaker in gateway._attempts.breakers.values():
-        breaker.succeeded()
-    body = Body(json.dumps(one.fields), one.fields)
-    try:
-        one.dialect.check(one.fields)
-    except BadRequest:
-        return "refused"
-    now = datetime.now(UTC)
-    request = Request(request_id(), one.dialect, body, "anyone", one.headers, time.monotonic(), now)
-    # Its session was with the remote upstream until now.
-    parts.ledger.remember([loop_key(request, "auto"), conversation_key(request, "auto")], "remote")
-    try:
-        if one.dialect.path == "/moderations":
-            opened = await gateway.forward(request, Forward("POST", "/moderations", "application/json", b"{}"))
-            [part async for part in opened.parts]
-        elif one.is_stream:
-            opened = await gateway.stream(request)
-            [part async for part in opened.parts]
-        else:
-            await gateway.complete(request)
-    except Failure:
-        return "failed"
-    return "answered"

@@ -20,6 +20,7 @@ from weighbridge.policies.rules import Rule, Then
 from weighbridge.policies.threshold import Threshold
 from weighbridge.policies.when import CONDITIONS
 from weighbridge.state.redis import Redis
+from weighbridge.tables import Shadow, Signalling
 from weighbridge.upstreams.base import Electricity, Limits, Upstream
 from weighbridge.upstreams.ollama import Ollama
 from weighbridge.upstreams.openai import OpenAI
@@ -124,7 +125,7 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     lines = []
     for line in DEFAULT.splitlines():
         bare = line.removeprefix("# ")
-        is_table = bare.startswith(("[upstreams", "[[budgets", "[cache", "[energy"))
+        is_table = bare.startswith(("[upstreams", "[routes", "[[budgets", "[cache", "[energy", "[signals"))
         is_setting = bare != line and (is_table or "= " in bare.split("#")[0])
         is_prose = not bare[:1].isalpha() or " = " not in bare or " " in bare.split(" = ")[0]
         lines.append(bare if is_setting and (bare.startswith("[") or not is_prose) else line)
@@ -139,6 +140,8 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     assert config.server.drain_s == 30
     assert config.cache == Caching()
     assert config.energy.grid_gco2e_per_kwh == 350
+    assert config.routes["auto"].shadow == Shadow(share=0.02, usd_per_day="1", judge="remote")
+    assert config.signals == Signalling()
 
 
 MISTAKES = {

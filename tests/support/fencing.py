@@ -3,12 +3,15 @@
 import base64
 import json
 import random
+import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from pydantic import PrivateAttr
 
 from weighbridge.api import new_request_id
+from weighbridge.attempts import Failure
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.dialects.completions import COMPLETIONS
@@ -16,7 +19,11 @@ from weighbridge.dialects.embeddings import EMBEDDINGS
 from weighbridge.dialects.messages import MESSAGES
 from weighbridge.dialects.opaque import Opaque
 from weighbridge.dialects.responses import RESPONSES
-from weighbridge.errors import Cut, Failed, Incapable, Limited, Refused, TimedOut, Unreachable
+from weighbridge.errors import BadRequest, Cut, Failed, Incapable, Limited, Refused, TimedOut, Unreachable
+from weighbridge.gateway import Gateway
+from weighbridge.parts import Parts
+from weighbridge.schemas import Request
+from weighbridge.sessions import conversation_key, loop_key
 from weighbridge.upstreams.base import Completion, Forward, Stream, Upstream
 from weighbridge.wire import Body
 
@@ -116,8 +123,32 @@ def case(chance: random.Random) -> Case:
     return Case(dialect, fields, headers, chance.choice(FAULTS), is_stream, f"{kind} as {dress}")
 
 
-def request_id() -> str:
-    return new_request_id()
+async def played(parts: Parts, one: Case) -> str:
+    """How a case ended. A breaker that is open would hide the fault, so each begins with closed ones."""
+    gateway: Gateway = parts.gateway
+    for breaker in gateway._attempts.breakers.values():
+        breaker.succeeded()
+    body = Body(json.dumps(one.fields), one.fields)
+    try:
+        one.dialect.check(one.fields)
+    except BadRequest:
+        return "refused"
+    now = datetime.now(UTC)
+    request = Request(new_request_id(), one.dialect, body, "anyone", one.headers, time.monotonic(), now)
+    # Its session was with the remote upstream until now.
+    parts.ledger.remember([loop_key(request, "auto"), conversation_key(request, "auto")], "remote")
+    try:
+        if one.dialect.path == "/moderations":
+            opened = await gateway.forward(request, Forward("POST", "/moderations", "application/json", b"{}"))
+            [part async for part in opened.parts]
+        elif one.is_stream:
+            opened = await gateway.stream(request)
+            [part async for part in opened.parts]
+        else:
+            await gateway.complete(request)
+    except Failure:
+        return "failed"
+    return "answered"
 
 
 def _dressed(secret: str, chance: random.Random) -> tuple[str, str]:
