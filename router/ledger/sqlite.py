@@ -157,7 +157,7 @@ class SQLite(Ledger):
         self, by: Dimension | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[Work]:
         name = f"r.{by}" if by and by != "day" else "NULL"
-        for row in self._read(f"{name}, {_WORK}", _WORKING, since, until, "GROUP BY 1, 2, 3, 4, 5"):
+        for row in self._read(f"{name}, {_WORK}", _WORKING, since, until, f"{_NO_SHADOW} GROUP BY 1, 2, 3, 4, 5"):
             yield Work._make(row)
 
     def spent(self, since: datetime) -> list[Spent]:

@@ -293,6 +293,7 @@ async def test_what_the_gateway_asks_itself_is_money_and_no_traffic(ledger: Ledg
     await ledger.turned_away(opening(request_id="s3", caller=SHADOW), closing(cost_nano_usd=0, **away))
     assert [e.request_id for e in ledger.entries()] == ["request-1"]
     assert sum(heap.requests for heap in ledger.heaps()) == 1
+    assert {work.upstream for work in ledger.work()} == {"local"}
     assert ledger.shadow_spend() == [ShadowSpend("remote", 2, 7, 1)]
     assert ledger.shadow_spend(until=NOON) == []
     held = [one for one in ledger.spent(NOON) if one.caller == SHADOW]
