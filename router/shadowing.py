@@ -25,7 +25,8 @@ from weighbridge.learning.calls import limit_of
 from weighbridge.learning.judging import Worth
 from weighbridge.learning.schema import UnknownKeyword
 from weighbridge.learning.schema import check as check_schema
-from weighbridge.ledger.base import SHADOW, Ledger, Opening, Settlement, Shadowed, Side
+from weighbridge.ledger.base import Ledger, Opening, Settlement
+from weighbridge.ledger.notes import SHADOW, Shadowed, Side
 from weighbridge.metering import Meter
 from weighbridge.planning import Plan, fits_into, has_image
 from weighbridge.policies.base import Decision

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from weighbridge import sessions
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Ledger, Signal, SignalKind
+from weighbridge.ledger.base import Ledger
+from weighbridge.ledger.notes import Signal, SignalKind
 from weighbridge.schemas import Request
 from weighbridge.tables import Signalling
 from weighbridge.telemetry import Metrics

@@ -8,18 +8,9 @@ import asyncpg
 
 from weighbridge.ledger._postgres_schema import Connection, extend_chain
 from weighbridge.ledger._record import Attempt, Record, stored
-from weighbridge.ledger.base import (
-    SHADOW_COLUMNS,
-    Closing,
-    Note,
-    Opening,
-    Reservation,
-    Settlement,
-    Shadowed,
-    Signal,
-    microseconds,
-)
+from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
 from weighbridge.ledger.chain import REQUEST_COLUMNS
+from weighbridge.ledger.notes import SHADOW_COLUMNS, Note, Shadowed, Signal
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:

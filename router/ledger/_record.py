@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Closing, Note, Opening, Reservation, Settlement, microseconds
+from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
+from weighbridge.ledger.notes import Note
 
 log = logging.getLogger(__name__)
 

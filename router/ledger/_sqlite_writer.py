@@ -15,17 +15,8 @@ from typing import Any
 from weighbridge.ledger import _sqlite_chain as chain
 from weighbridge.ledger._record import KEPT, MARK_S, RETRY_S, Attempt, Record, conflict, resolve, stored, unavailable
 from weighbridge.ledger._sqlite_schema import Owner, now_us
-from weighbridge.ledger.base import (
-    SHADOW_COLUMNS,
-    Closing,
-    Note,
-    Opening,
-    Reservation,
-    Settlement,
-    Shadowed,
-    Signal,
-    microseconds,
-)
+from weighbridge.ledger.base import Closing, Opening, Reservation, Settlement, microseconds
+from weighbridge.ledger.notes import SHADOW_COLUMNS, Note, Shadowed, Signal
 
 log = logging.getLogger(__name__)
 

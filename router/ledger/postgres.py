@@ -17,26 +17,21 @@ from weighbridge.ledger._record import Record
 from weighbridge.ledger.base import (
     EPOCH,
     SCORE_SLOTS,
-    SHADOW,
-    SHADOW_COLUMNS,
     CannotOpen,
     Closing,
     Dimension,
     Entry,
     Heap,
     Ledger,
-    Note,
     Opening,
     Reservation,
     Settlement,
-    Shadowed,
-    ShadowSpend,
-    Sign,
     Spent,
     Work,
     microseconds,
 )
 from weighbridge.ledger.chain import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Link
+from weighbridge.ledger.notes import SHADOW, SHADOW_COLUMNS, Note, Shadowed, ShadowSpend, Sign
 
 if TYPE_CHECKING:
     from weighbridge.ledger._postgres_reader import Reading, Recalls

@@ -31,26 +31,21 @@ from weighbridge.ledger._sqlite_writer import Writer
 from weighbridge.ledger.base import (
     EPOCH,
     SCORE_SLOTS,
-    SHADOW,
-    SHADOW_COLUMNS,
     CannotOpen,
     Closing,
     Dimension,
     Entry,
     Heap,
     Ledger,
-    Note,
     Opening,
     Reservation,
     Settlement,
-    Shadowed,
-    ShadowSpend,
-    Sign,
     Spent,
     Work,
     microseconds,
 )
 from weighbridge.ledger.chain import Link
+from weighbridge.ledger.notes import SHADOW, SHADOW_COLUMNS, Note, Shadowed, ShadowSpend, Sign
 
 _FETCH = 1000
 

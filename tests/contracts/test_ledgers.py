@@ -11,8 +11,9 @@ import pytest
 from bookkeeping import NOON, closing, entry, opening, record, reservation, settlement
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import SHADOW, Dimension, Ledger, Shadowed, ShadowSpend, Sign, Signal, Spent
+from weighbridge.ledger.base import Dimension, Ledger, Spent
 from weighbridge.ledger.chain import audit
+from weighbridge.ledger.notes import SHADOW, Shadowed, ShadowSpend, Sign, Signal
 from weighbridge.plugins import build, implementations
 
 SHELF = "weighbridge.ledger"

@@ -12,8 +12,8 @@ from running import two_upstreams
 from scripted import Behaviour, Seen, completion, hang, respond, stream
 
 from weighbridge.config import ConfigError
-from weighbridge.ledger.base import SHADOW, Shadowed
 from weighbridge.ledger.chain import audit
+from weighbridge.ledger.notes import SHADOW, Shadowed
 from weighbridge.ledger.sqlite import SQLite
 
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "What is the capital of France?"}]}

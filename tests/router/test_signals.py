@@ -16,7 +16,7 @@ from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.dialects.messages import MESSAGES
 from weighbridge.dialects.responses import RESPONSES
-from weighbridge.ledger.base import Sign
+from weighbridge.ledger.notes import Sign
 from weighbridge.parts import Parts, compose
 from weighbridge.schemas import Request
 from weighbridge.wire import Body
