@@ -117,9 +117,8 @@ def replay(
     ] = None,
     artefact: Annotated[Path | None, typer.Option(help="Score stored requests anew with this artefact.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with the cost-quality curve to this file.")] = None,
-    svg: Annotated[
-        Path | None, typer.Option(help="Write the curve to this file, as SVG; PNG would need another library.")
-    ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the curve to this file, as SVG.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the curve to this file, as PNG.")] = None,
     as_json: Json = False,
 ) -> None:
     """Tell what the traffic would have cost with other settings.
@@ -131,4 +130,4 @@ def replay(
 
     otherwise = replay.Otherwise(threshold, policy, prices, artefact)
     with in_words():
-        replay.run(config, since, otherwise, replay.Outputs(html, svg), as_json=as_json)
+        replay.run(config, since, otherwise, replay.Outputs(html, svg, png), as_json=as_json)

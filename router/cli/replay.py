@@ -19,7 +19,7 @@ from weighbridge.learning.deciding import Asked, Decider
 from weighbridge.learning.replaying import Trial, medians_of, replayed, times_of, with_threshold
 from weighbridge.planning import Planner
 from weighbridge.reports.replay import Replay
-from weighbridge.reports.replay_page import page, svg
+from weighbridge.reports.replay_page import page, png, svg
 from weighbridge.reports.replay_words import as_json as json_of
 from weighbridge.reports.replay_words import table
 from weighbridge.reports.report import parse_since
@@ -41,8 +41,9 @@ class Otherwise:
 class Outputs:
     """Files to write."""
 
-    html: Path | None
-    svg: Path | None
+    html: Path | None = None
+    svg: Path | None = None
+    png: Path | None = None
 
 
 def run(path: Path, since: str | None, otherwise: Otherwise, outputs: Outputs, *, as_json: bool) -> None:
@@ -64,11 +65,9 @@ def run(path: Path, since: str | None, otherwise: Otherwise, outputs: Outputs, *
     if outputs.html:
         _write(outputs.html, page(found), as_json=as_json)
     if outputs.svg:
-        drawing = svg(found)
-        if drawing is None:
-            typer.echo(f"{outputs.svg} is not written: no score decides anything in this span.", err=True)
-            raise typer.Exit(1)
-        _write(outputs.svg, drawing, as_json=as_json)
+        _draw(outputs.svg, svg(found), as_json=as_json)
+    if outputs.png:
+        _draw(outputs.png, png(found), as_json=as_json)
 
 
 def _trial(before: Config, after: Config, otherwise: Otherwise, median_s: Mapping[str, float]) -> Trial:
@@ -108,9 +107,16 @@ def _show(found: Replay, *, as_json: bool) -> None:
     typer.echo(table(found, width=width, is_terminal=is_terminal).rstrip("\n"))
 
 
-def _write(output: Path, text: str, *, as_json: bool) -> None:
+def _draw(output: Path, drawing: str | bytes | None, *, as_json: bool) -> None:
+    if drawing is None:
+        typer.echo(f"{output} is not written: no score decides anything in this span.", err=True)
+        raise typer.Exit(1)
+    _write(output, drawing, as_json=as_json)
+
+
+def _write(output: Path, content: str | bytes, *, as_json: bool) -> None:
     try:
-        output.write_text(text, encoding="utf-8")
+        output.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         typer.echo(f"{output} cannot be written: {error.strerror}.", err=True)
         raise typer.Exit(1) from None

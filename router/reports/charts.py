@@ -1,6 +1,7 @@
 """Charts as SVG: drawn here, coloured by the page's style sheet, no script."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from html import escape
 
@@ -95,33 +96,60 @@ def latencies(found: Latency) -> str:
     return _svg(210, "Latency by location", parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the points of a curve of quality over cost lie in its picture. least, most: nano-dollars."""
+
+    least: int
+    most: int
+    worst: float
+    width: int = _WIDTH
+    height: int = 240
+    left: int = 70
+    top: int = 16
+    floor: int = 210
+
+    def place(self, point: Point) -> tuple[float, float]:
+        wide = (self.most - self.least) or 1
+        return self.left + (point.cost_nano_usd - self.least) / wide * (self.width - self.left - 12), self.up(
+            point.quality
+        )
+
+    def up(self, quality: float) -> float:
+        return self.floor - (quality - self.worst) / ((1 - self.worst) or 1.0) * (self.floor - self.top)
+
+    @property
+    def levels(self) -> tuple[float, float, float]:
+        """The qualities that get a line across."""
+        return self.worst, (1 + self.worst) / 2, 1.0
+
+
+def frame_of(points: Sequence[Point], *others: Point | None) -> Frame:
+    every = [*points, *(point for point in others if point)]
+    costs = [point.cost_nano_usd for point in every]
+    return Frame(min(costs), max(costs), min(point.quality for point in every))
+
+
 def quality(points: Sequence[Point], was: Point | None, is_now: Point | None) -> str:
     """Expected quality over cost at every threshold, with where the traffic lay and where it would."""
     if not points:
         return ""
-    left, top, floor = 70, 16, 210
-    every = [*points, *(point for point in (was, is_now) if point)]
-    least, most = min(p.cost_nano_usd for p in every), max(p.cost_nano_usd for p in every)
-    worst = min(point.quality for point in every)
-    wide, high = (most - least) or 1, (1 - worst) or 1.0
-
-    def place(point: Point) -> tuple[float, float]:
-        x = left + (point.cost_nano_usd - least) / wide * (_WIDTH - left - 12)
-        return x, floor - (point.quality - worst) / high * (floor - top)
-
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, points))
+    frame = frame_of(points, was, is_now)
+    left, floor = frame.left, frame.floor
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(frame.place, points))
     parts = [f'<line class="axis" x1="{left}" y1="{floor}" x2="{_WIDTH}" y2="{floor}"/>']
-    for worth in (worst, (1 + worst) / 2, 1.0):
-        y = floor - (worth - worst) / high * (floor - top)
+    for worth in frame.levels:
+        y = frame.up(worth)
         parts.append(f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{_WIDTH}" y2="{y:.1f}"/>')
         parts.append(_text(left - 8, y + 4, percent(worth), "end"))
-    parts += [f'<polyline class="curve" points="{line}"/>', *(_dot(p, *place(p)) for p in points[:: len(points) // 20])]
+    every = points[:: max(1, len(points) // 20)]
+    parts += [f'<polyline class="curve" points="{line}"/>', *(_dot(p, *frame.place(p)) for p in every)]
     for point, kind, name in ((was, "baseline", "as it was"), (is_now, "remote", "as tried")):
         if point:
-            parts.append(_dot(point, *place(point), kind=kind, name=name))
-    parts.append(_text(left, floor + 20, f"{money(least)} cost", "start"))
-    parts.append(_text(_WIDTH, floor + 20, money(most), "end"))
-    return _svg(240, "Expected quality over cost at every threshold", parts)
+            parts.append(_dot(point, *frame.place(point), kind=kind, name=name))
+    parts.append(_text(left, floor + 20, f"{money(frame.least)} cost", "start"))
+    parts.append(_text(_WIDTH, floor + 20, money(frame.most), "end"))
+    return _svg(frame.height, "Expected quality over cost at every threshold", parts)
 
 
 def _dot(point: Point, x: float, y: float, kind: str = "actual", name: str = "") -> str:

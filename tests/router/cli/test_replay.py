@@ -142,9 +142,10 @@ async def test_stored_requests_are_scored_anew_where_the_classifier_is_another(c
 
 @pytest.mark.usefixtures("week")
 async def test_the_curve_is_drawn_in_files_that_need_nothing_else(config: ConfigFile, weighbridge) -> None:
-    ended = await weighbridge("replay", "--threshold", "0.8", "--html", "a.html", "--svg", "a.svg")
+    ended = await weighbridge("replay", "--threshold", "0.8", "--html", "a.html", "--svg", "a.svg", "--png", "a.png")
     assert ended.code == 0, ended.err
-    assert ended.out.endswith("Wrote a.html.\nWrote a.svg.\n")
+    assert ended.out.endswith("Wrote a.html.\nWrote a.svg.\nWrote a.png.\n")
+    assert config.beside("a.png").read_bytes().startswith(b"\x89PNG\r\n")
     html, svg = config.beside("a.html").read_text(), config.beside("a.svg").read_text()
     assert "polyline" in html
     assert "as tried" in html
