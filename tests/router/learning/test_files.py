@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,29 @@ def test_a_large_file_is_sampled_evenly_and_the_same_way_each_time(tmp_path: Pat
     assert places == sorted(places)
     assert 9_000 < sum(places) / 1000 < 11_000
     assert read == sample(path, ("prompt",), most=1000)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_no_more_than_the_sample_is_in_memory(tmp_path: Path, suffix: str) -> None:
+    """So that ten million rows take time, and no more room than ten thousand."""
+    prompts = [f"ask {i} " + "x" * 600 for i in range(10_000)]
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".jsonl":
+        jsonl(path, ({"prompt": prompt} for prompt in prompts))
+    elif suffix == ".csv":
+        path.write_text("prompt\n" + "\n".join(prompts) + "\n")
+    else:
+        pytest.importorskip("pyarrow")
+        pytest.importorskip("pandas").DataFrame({"prompt": prompts}).to_parquet(path, row_group_size=1000)
+    del prompts
+    tracemalloc.start()
+    try:
+        read = sample(path, ("prompt",), most=100)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (read.total, len(read.rows)) == (10_000, 100)
+    assert most < 3_000_000  # the rows alone are twice that
 
 
 def test_a_column_that_is_missing_is_named_with_those_there(tmp_path: Path) -> None:
