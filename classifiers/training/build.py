@@ -49,6 +49,7 @@ def _build(data: Path | None, found: Path, out: Path, cache: Path | None, thread
         length=length,
         agreement=agreement,
         cosine=cosine,
+        abstained=_abstained(head[0], inputs, rows),
         task_accuracy=right,
         task_share=named,
     )
@@ -70,6 +71,12 @@ def _length(rows: Rows) -> tuple[float, float]:
     """The constants of the length baseline."""
     length = np.log1p([float(len(prompt)) for prompt in rows.prompt])
     return ensemble.logistic(length, rows.shortfall, rows.weight)
+
+
+def _abstained(head: heads.Head, inputs: Inputs, rows: Rows) -> dict[str, float]:
+    """The share of each dataset's held-out rows that the head takes for unlike what it was fitted on."""
+    names, unsure = rows.dataset[rows.held_out], heads.abstains(head, inputs[rows.held_out])
+    return {name: float(unsure[names == name].mean()) for name in np.unique(names).tolist()}
 
 
 def _tasks(head: heads.Head, inputs: Inputs, rows: Rows) -> tuple[float, float]:

@@ -28,6 +28,7 @@ class Findings:
     """What is known about a head when it is written down.
 
     agreement: Spearman's rank correlation of the scores with those of the fp32 reference; None where not measured.
+    abstained: the share of each dataset's held-out rows on which it abstains.
     task_accuracy, task_share: of the held-out prompts of our own whose task was named, the share that was right; and
         the share whose task was named at all.
     """
@@ -37,6 +38,7 @@ class Findings:
     length: tuple[float, float]
     agreement: float | None
     cosine: tuple[float, float] | None
+    abstained: Mapping[str, float]
     task_accuracy: float
     task_share: float
 
@@ -65,6 +67,7 @@ def write(out: Path, name: str, rows: Rows, findings: Findings) -> None:
         "length_baseline": {"slope": round(findings.length[0], 4), "intercept": round(findings.length[1], 4)},
         "metrics": [line.as_fields() for line in findings.lines],
         "agreement_with_fp32": findings.agreement,
+        "abstained": dict(findings.abstained),
         "task": {"accuracy": findings.task_accuracy, "share_named": findings.task_share},
         "built_with": {"python": sys.version.split()[0], **{tool: version(tool) for tool in _TOOLS}},
     }
@@ -150,6 +153,7 @@ def _card(name: str, rows: Rows, findings: Findings) -> str:
         table=as_markdown(findings.lines),
         verdicts="\n".join(_verdict(findings.lines, dataset) for dataset in datasets),
         agreement=agreement,
+        abstained=", ".join(f"`{dataset}` {share:.3f}" for dataset, share in findings.abstained.items()),
         task=f"it names one for {findings.task_share:.2f} of them, and of those {findings.task_accuracy:.2f} are right",
         window=WINDOW_TOKENS,
     )
@@ -163,8 +167,14 @@ give. Written by `python -m weighbridge.classifiers.training`; every figure here
 ## What it is
 
 The sentence encoder all-MiniLM-L6-v2 (Apache-2.0), frozen, in int8 ONNX with mean pooling and norm inside; a few counts
-(length, symbols, telling words); three small networks side by side; a logistic calibration. A second head on the same
-embedding names the kind of task. It reads {window} tokens: of a longer text the first and the last, never the middle.
+(length, symbols, telling words); and three small models whose sum goes through a logistic calibration: a weight for
+each word, a kernel machine over a thousand remembered prompts (its landmarks), and a hundred randomised trees. A
+softmax on the same embedding names the kind of task. It reads {window} tokens: of a longer text the first and the last,
+never the middle.
+
+Where no landmark is near, or it has met too few of the words, it abstains, and the policy decides without a score
+(reason `abstain`). The first bound is where about one in a hundred rows of the fitted kinds would be taken for strange,
+the second a quarter of the words.
 
 ## What it was fitted on
 
@@ -201,6 +211,8 @@ In words:
 
 Agreement with the fp32 reference (sentence-transformers, same tokens): {agreement}.
 
+It abstains on this share of the held-out rows: {abstained}.
+
 Task head, on held-out prompts of our own: {task}.
 
 ## Recommended thresholds
@@ -219,6 +231,8 @@ Task head, on held-out prompts of our own: {task}.
 - Languages: nearly all it was fitted on is English, with some German, French and Spanish, and little else.
 - Promise quality. The calibration holds for data like that above; on other traffic it may be far off. Measure on your
   own requests before you rely on a threshold.
-- Say that it does not know: this version never abstains.
+- Be sure to say that it does not know. It abstains on most gibberish and on most text in another script, but not on
+  all of it (`benchmarks/classifier_quality.py` prints the shares); and a question of a kind that is new to it, in words
+  that it knows, gets a score like any other.
 - Resist someone who writes to be routed: words of expert work raise the score.
 """

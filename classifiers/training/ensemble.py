@@ -159,10 +159,17 @@ def _share_of_base(rows: int) -> float:
     return _BASE_ROWS / (_BASE_ROWS + rows)
 
 
-def with_floors(head: Head, inputs: Inputs, folds: NDArray[np.int64], groups: NDArray[np.bool_] | None = None) -> Head:
+def with_floors(
+    head: Head,
+    inputs: Inputs,
+    folds: NDArray[np.int64],
+    groups: NDArray[np.bool_] | None = None,
+    least_known: float = 0.0,
+) -> Head:
     """The head that abstains where few rows are that it did not remember: so far off, or so few words that it has met.
 
     groups: rows that are of another kind than the rest; the lower of the two floors counts, so that neither is refused.
+    least_known: the floor for words does not sink below it, whatever rows there are.
     """
     near, known = np.full(len(inputs), np.nan), np.full(len(inputs), np.nan)
     for fold in np.unique(folds):
@@ -176,7 +183,8 @@ def with_floors(head: Head, inputs: Inputs, folds: NDArray[np.int64], groups: ND
         known[out] = heads.known_words(others, [inputs.words[i] for i in np.flatnonzero(out).tolist()])
     kinds = [np.ones(len(inputs), dtype=bool)] if groups is None else [groups, ~groups]
     floors = [min(float(np.quantile(x[kind], UNKNOWN_SHARE)) for kind in kinds if kind.any()) for x in (near, known)]
-    return replace(head, support_floor=single(floors[0]), words_floor=single(min(floors[1], MOST_KNOWN)))
+    words = min(max(floors[1], least_known), MOST_KNOWN)
+    return replace(head, support_floor=single(floors[0]), words_floor=single(words))
 
 
 def logistic(x: Floats, share: Floats, weight: Floats) -> tuple[float, float]:

@@ -147,7 +147,7 @@ def write(fit: OwnFit, base: Base, out: Path) -> None:
     facts = _facts(fit, base)
     (out / own_card.CARD).write_text(own_card.card(fit.version, facts, fit.comparison, fit.points), encoding="utf-8")
     fields = json.loads((base.folder / MANIFEST).read_text(encoding="utf-8"))
-    for about_the_base in ("length_baseline", "agreement_with_fp32", "task", "built_with"):
+    for about_the_base in ("length_baseline", "agreement_with_fp32", "abstained", "task", "built_with"):
         fields.pop(about_the_base, None)
     files = (ENCODER, TOKENIZER, HEAD, own_card.CARD, known.FITTED_ON)
     fields |= {

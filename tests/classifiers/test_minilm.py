@@ -41,6 +41,17 @@ def test_everyday_asks_stay_below_the_recommended_threshold_and_expert_work_abov
     assert min(scores(minilm, HARD)) > threshold + 0.05
 
 
+@pytest.mark.parametrize(
+    "text", ["asdkj qwlekj zxmcn poiu", "01001000 01100101 01101100", "プログラミングを教えてください", "Kuidas sul täna läheb?"]
+)
+def test_it_abstains_on_what_it_cannot_read(minilm, text):
+    assert minilm.assess([text])[0].abstained
+
+
+def test_it_abstains_on_nothing_that_it_knows(minilm):
+    assert not any(assessment.abstained for assessment in minilm.assess([*EASY, *HARD]))
+
+
 def test_the_kind_of_task_is_named(minilm):
     found = minilm.assess(
         ["Translate good morning to French", "Prove that sqrt(2) is irrational", "Write a haiku about autumn"]
