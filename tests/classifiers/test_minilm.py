@@ -42,7 +42,8 @@ def test_everyday_asks_stay_below_the_recommended_threshold_and_expert_work_abov
 
 
 @pytest.mark.parametrize(
-    "text", ["asdkj qwlekj zxmcn poiu", "01001000 01100101 01101100", "プログラミングを教えてください", "Kuidas sul täna läheb?"]
+    "text",
+    ["asdkj qwlekj zxmcn poiu", "01001000 01100101 01101100", "プログラミングを教えて", "Kuidas sul täna läheb?"],
 )
 def test_it_abstains_on_what_it_cannot_read(minilm, text):
     assert minilm.assess([text])[0].abstained
