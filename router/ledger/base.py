@@ -156,7 +156,7 @@ class Heap(NamedTuple):
     """Requests of one day that are alike in all that a report tells apart, summed where they are stored.
 
     name: their value of the dimension asked for; None where they have none, and for `day`.
-    day: days since 1970, UTC. slot: which slice of the score. Money is nano-USD.
+    day: days since 1970, UTC. is_first: nobody else was asked before. slot: which slice of the score. Money is nano-USD.
     known_costs, cost, baseline: over those whose cost, or baseline cost, is known.
     compared, compared_cost, compared_baseline: over those of which both are known.
     ttft_us, latency_us, output_tokens: one of each per request that ended well; -1 is unknown.
@@ -168,6 +168,7 @@ class Heap(NamedTuple):
     upstream: str | None
     baseline_upstream: str | None
     is_stream: bool
+    is_first: bool
     status: Status
     end_reason: EndReason | None
     slot: int | None
@@ -234,6 +235,7 @@ def heap_of(entry: Entry, by: Dimension | None) -> Heap:
         upstream=entry.upstream,
         baseline_upstream=entry.baseline_upstream,
         is_stream=entry.is_stream,
+        is_first=entry.attempts <= 1,
         status=entry.status,
         end_reason=entry.end_reason,
         slot=None if entry.score is None else min(int(entry.score * SCORE_SLOTS), SCORE_SLOTS - 1),

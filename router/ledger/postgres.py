@@ -222,6 +222,7 @@ _KEYS = (
     "upstream",
     "baseline_upstream",
     "is_stream",
+    "attempts <= 1",
     "status",
     "end_reason",
     # `least` alone would take an unknown score for the highest.

@@ -234,6 +234,7 @@ _KEYS = (
     "upstream",
     "baseline_upstream",
     "is_stream",
+    "attempts <= 1",
     "status",
     "end_reason",
     f"min(cast(score * {SCORE_SLOTS} AS INTEGER), {SCORE_SLOTS - 1})",

@@ -21,8 +21,8 @@ class Spread:
 class Latency:
     """What was observed of answers that ended well, and an estimate from it.
 
-    saved_s: the baseline's estimated seconds less the actual ones, summed over the local answers; negative where the
-        local model was slower. None without evidence.
+    saved_s: the baseline's estimated seconds less the actual ones, summed over the local answers and those for which
+        another upstream was asked before in vain; negative where that was slower. None without evidence.
     why: what the estimate rests on, or why there is none.
     """
 
@@ -68,7 +68,7 @@ def _saved(tally: Tally, paces: dict[str, Pace]) -> tuple[float | None, str]:
         start_s * kept.answers + per_token_s * kept.output_tokens - kept.latency_us / 1e6
         for start_s, per_token_s, kept in comparable
     )
-    return saved_s, f"estimated for {answers:,} local answers from the baseline's observed pace"
+    return saved_s, f"estimated for {answers:,} answers from the baseline's observed pace"
 
 
 def _pace(seen: Pace) -> tuple[float, float] | None:

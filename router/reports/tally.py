@@ -27,7 +27,10 @@ class Pace:
 
 @dataclass(slots=True)
 class Kept:
-    """Local answers that are told apart only by their baseline upstream."""
+    """Answers that the baseline would have given otherwise, told apart only by their baseline upstream.
+
+    Local ones, and those for which another upstream was asked before in vain: a draft was discarded, or it failed.
+    """
 
     answers: int = 0
     output_tokens: int = 0
@@ -84,7 +87,7 @@ class Tally:
         times.latency_us += [us for us in heap.latency_us if us >= 0]
         each = zip(heap.ttft_us, heap.latency_us, heap.output_tokens, strict=True)
         told = [(ttft_us, us, tokens) for ttft_us, us, tokens in each if us >= 0 and tokens > 0]
-        if location == "local":
+        if location == "local" or not heap.is_first:
             kept = self.kept.setdefault(heap.baseline_upstream or "", Kept())
             kept.answers += len(told)
             kept.output_tokens += sum(tokens for _, _, tokens in told)

@@ -123,7 +123,13 @@ def test_time_saved_is_estimated_from_the_baselines_observed_pace() -> None:
     kept = [entry(output_tokens=50, latency_s=0.5), entry(output_tokens=200, latency_s=9.0)]
     made = of(*seen, *kept).total.latency
     assert made.saved_s == pytest.approx((1 + 50 * 0.02 - 0.5) + (1 + 200 * 0.02 - 9.0))
-    assert made.why == "estimated for 2 local answers from the baseline's observed pace"
+    assert made.why == "estimated for 2 answers from the baseline's observed pace"
+
+
+def test_what_a_discarded_draft_took_counts_against_the_time_saved() -> None:
+    seen = [remote(ttft_s=1.0, latency_s=3.0, output_tokens=100) for _ in range(5)]
+    late = remote(reason="cascade_escalated", attempts=2, ttft_s=5.0, latency_s=7.0, output_tokens=100)
+    assert of(*seen, late).total.latency.saved_s == pytest.approx(-4.0)
 
 
 def test_whole_answers_tell_the_pace_where_there_are_no_streams() -> None:
