@@ -35,7 +35,7 @@ class Evidence:
 class Weights(BaseModel):
     """What each piece of evidence adds to the log-odds that a draft is good enough.
 
-    The defaults are a prior, not measured on anybody's traffic.
+    The defaults are a prior, not measured on anybody's traffic; `weighbridge calibrate --drafts` fits them.
     score: for each unit of the classifier's log-odds. no_score, no_logprobs: where there are none. mean_logprob,
     low_logprob: for each nat. The others: where it is so.
     """

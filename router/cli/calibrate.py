@@ -66,7 +66,7 @@ def run(  # noqa: PLR0913  # the verb's options, by name
     change = None if chosen.threshold is None else threshold_change(path, name, chosen.threshold)
     if change and write:
         change.write()
-    _print(chosen, change, is_written=write, as_json=as_json)
+    print_chosen(chosen, change, is_written=write, as_json=as_json)
     return chosen.threshold is not None
 
 
@@ -138,12 +138,13 @@ def _promised(config: Config, policy: Policy, path: Path | None, wanted: Wanted,
     return Chosen(kept.threshold, sentence, fields)
 
 
-def _print(chosen: Chosen, change: Change | None, *, is_written: bool, as_json: bool) -> None:
+def print_chosen(
+    chosen: Chosen, change: Change | None, *, is_written: bool, as_json: bool, name: str = "threshold"
+) -> None:
+    """What was chosen, by its key's name, and the change of the config."""
     if as_json:
         diff = change.diff if change else None
-        print_json(
-            {"threshold": chosen.threshold, **chosen.fields, "diff": diff, "written": bool(change) and is_written}
-        )
+        print_json({name: chosen.threshold, **chosen.fields, "diff": diff, "written": bool(change) and is_written})
         return
     out = console()
     print_finding(out, "ok" if change else "fail", "", chosen.sentence)

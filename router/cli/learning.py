@@ -92,17 +92,25 @@ def calibrate(
     ] = None,
     route: Annotated[str | None, typer.Option(help="The route whose threshold is set; the first.")] = None,
     since: Annotated[str | None, typer.Option(help="Traffic from when on: 7d, 12h, or a date.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Write the threshold into the config file.")] = False,
+    drafts: Annotated[
+        Path | None, typer.Option(help="Judged drafts: fit a cascade's weights to them, and its `accept`.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write it into the config file.")] = False,
     as_json: Json = False,
 ) -> None:
     """Set a route's threshold for a share, a budget or a promise.
 
-    Share and budget are read off the ledger's own traffic; a promise of quality needs labels. It shows the change of
-    the config file, and makes it where --write says so.
+    Share and budget are read off the ledger's own traffic; a promise of quality needs labels, or for a cascade drafts.
+    It shows the change of the config file, and makes it where --write says so.
     """
     from weighbridge.cli import calibrate
 
     wanted = calibrate.Wanted(remote_share, budget, quality, confidence, over)
+    if drafts is not None:
+        from weighbridge.cli import drafts as judged
+
+        with in_words():
+            done(judged.run(config, drafts, wanted, route=route, write=write, as_json=as_json))
     with in_words():
         done(calibrate.run(config, labels, wanted, route=route, since=since, write=write, as_json=as_json))
 

@@ -1,10 +1,11 @@
 """Putting to use what was learnt: a change of config.toml, shown as a diff, and written only when asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from weighbridge.learning.editing import CannotEdit, diff, with_value
+from weighbridge.learning.editing import CannotEdit, Value, diff, with_value
 from weighbridge.toml_lines import Key
 
 
@@ -31,7 +32,7 @@ class Change:
         Path(file.name).replace(path)
 
 
-def change_of(path: Path, values: dict[Key, str | float]) -> Change:
+def change_of(path: Path, values: Mapping[Key, Value]) -> Change:
     """A config file with some keys set. Raises CannotEdit."""
     before = after = _text_of(path)
     for key, value in values.items():
@@ -44,13 +45,19 @@ def change_of(path: Path, values: dict[Key, str | float]) -> Change:
 
 def artefact_change(path: Path, use: str, artefact: Path) -> Change:
     """The config with an artefact in use. use: what scores now; an artefact is the minilm classifier's."""
-    values: dict[Key, str | float] = {} if use == "minilm" else {("classifier", "use"): "minilm"}
+    values: dict[Key, Value] = {} if use == "minilm" else {("classifier", "use"): "minilm"}
     return change_of(path, {**values, ("classifier", "artefact"): str(artefact.resolve())})
 
 
 def threshold_change(path: Path, route: str, threshold: float) -> Change:
     """The config with a route's threshold set."""
     return change_of(path, {("routes", route, "policy", "threshold"): round(threshold, 4)})
+
+
+def cascade_change(path: Path, route: str, accept: float, weights: Mapping[str, float]) -> Change:
+    """The config with what a cascade accepts, and the weights by which it judges."""
+    policy: Key = ("routes", route, "policy")
+    return change_of(path, {(*policy, "accept"): round(accept, 4), (*policy, "weights"): weights})
 
 
 def _text_of(path: Path) -> str:

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from weighbridge.drafts.unasked import asking
 from weighbridge.errors import UpstreamError
 from weighbridge.units import Price, Usage, cost_of, estimated_tokens
 from weighbridge.upstreams.base import Completion, Upstream
@@ -39,8 +40,11 @@ def limit_of(upstream: Upstream) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """fields: the whole chat completion, as it came."""
+
     text: str
     cost_nano_usd: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,7 +57,9 @@ class Purse:
     now: Callable[[], float] = time.monotonic
     _settled: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
-    async def call(self, model: Model, messages: Sequence[Any], output_tokens: int, paid: list[int]) -> Answer:
+    async def call(
+        self, model: Model, messages: Sequence[Any], output_tokens: int, paid: list[int], *, ask_logprobs: bool = False
+    ) -> Answer:
         """Ask a model. Raises Capped before the wire is touched, and CallFailed. paid: gets what it cost."""
         limit = limit_of(model.upstream)
         raw = orjson.dumps({"model": model.upstream.model, "messages": list(messages), limit: output_tokens})
@@ -63,8 +69,10 @@ class Purse:
         self.reserved += worst
         cost, began = worst, self.now()  # whatever ends it, the worst case counts until the cost is known
         try:
-            completion = await model.upstream.complete(parse(raw))
-            text, usage = _read(completion, len(raw))
+            body = parse(raw)
+            completion = await model.upstream.complete(asking(body) if ask_logprobs else body)
+            fields = json.loads(completion.body)
+            text, usage = _read(completion, fields, len(raw))
             cost = cost_of(usage, model.price, self.now() - began) or 0
         except UpstreamError as error:
             cost = worst if error.billable else 0
@@ -76,7 +84,7 @@ class Purse:
             self._settled.set()
         if not text.strip():
             raise CallFailed("empty_answer")
-        return Answer(text, cost)
+        return Answer(text, cost, fields)
 
     async def _room_for(self, worst: int) -> None:
         """Wait for calls under way, which mostly cost less than their worst case."""
@@ -87,8 +95,7 @@ class Purse:
             await self._settled.wait()
 
 
-def _read(completion: Completion, asked_chars: int) -> tuple[str, Usage]:
-    fields = json.loads(completion.body)
+def _read(completion: Completion, fields: Mapping[str, Any], asked_chars: int) -> tuple[str, Usage]:
     choices = fields.get("choices") or [{}]
     content = (choices[0].get("message") or {}).get("content")
     text = content if isinstance(content, str) else ""

@@ -2,20 +2,23 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from difflib import unified_diff
 from typing import Any
 
 from weighbridge.learning.refusals import Unusable
 from weighbridge.toml_lines import Key, line_of, value_of
 
+Value = str | float | Mapping[str, float]
+
 
 class CannotEdit(Unusable):
     """The file is written in a way that is not edited here; the message says what to write by hand."""
 
 
-def with_value(text: str, key: Key, value: str | float) -> str:
+def with_value(text: str, key: Key, value: Value) -> str:
     """The text with a key set. Raises CannotEdit rather than write something else than meant."""
-    shown = json.dumps(value) if isinstance(value, str) else f"{value:g}"
+    shown = _shown(value)
     wanted = _set(tomllib.loads(text), key, tomllib.loads(f"x = {shown}")["x"])
     for edited in _ways(text, key, shown):
         try:
@@ -30,6 +33,12 @@ def diff(before: str, after: str, name: str) -> str:
     """What changes, as `diff -u` shows it; empty where nothing does."""
     lines = unified_diff(before.splitlines(), after.splitlines(), name, name, lineterm="")
     return "\n".join(lines)
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{name} = {_shown(inner)}' for name, inner in value.items())} }}"
+    return json.dumps(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _ways(text: str, key: Key, shown: str) -> list[str]:

@@ -14,8 +14,11 @@ from typing import Any
 
 import orjson
 
+from weighbridge.drafts.judging import evidence_of
+from weighbridge.drafts.reading import Reading
 from weighbridge.learning import judging
 from weighbridge.learning.calls import Answer, CallFailed, Capped, Model, Purse
+from weighbridge.learning.drafts import as_fields
 from weighbridge.learning.files import BadFile, Placed
 from weighbridge.learning.judging import Worth
 from weighbridge.learning.labels import prompt_of
@@ -177,7 +180,7 @@ class Maker:
         small = large = worth = None
         failed = ""
         try:
-            small = await self._purse.call(self.small, ask.messages, MOST_OUTPUT_TOKENS, paid)
+            small = await self._purse.call(self.small, ask.messages, MOST_OUTPUT_TOKENS, paid, ask_logprobs=True)
             large = await self._purse.call(self.large, ask.messages, MOST_OUTPUT_TOKENS, paid)
             worth = await self._worth(ask, small, large, paid)
             failed = "" if worth else "no_verdict"
@@ -240,6 +243,7 @@ class Maker:
             "failed": failed or None,
             "small_model": self.small.upstream.model,
             "large_model": self.large.upstream.model,
+            "evidence": _evidence(small, ask.prompt) if small else None,
             "small_answer": small.text if small else None,
             "large_answer": large.text if large else None,
             "small_cost_usd": as_usd(small.cost_nano_usd) if small else None,
@@ -251,6 +255,14 @@ class Maker:
             file.write(orjson.dumps(row) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _evidence(answer: Answer, prompt: str) -> dict[str, Any]:
+    """What the small model's answer shows of its own worth, for a cascade. The limit was ours, so it tells nothing."""
+    reading = Reading()
+    reading.whole(answer.fields)
+    draft = next(iter(reading.drafts.values()))
+    return as_fields(evidence_of(draft, {"max_tokens": MOST_OUTPUT_TOKENS}, prompt, None))
 
 
 def asks_of(rows: Sequence[Placed]) -> list[Ask]:

@@ -156,7 +156,8 @@ class Heap(NamedTuple):
     """Requests of one day that are alike in all that a report tells apart, summed where they are stored.
 
     name: their value of the dimension asked for; None where they have none, and for `day`.
-    day: days since 1970, UTC. is_first: nobody else was asked before. slot: which slice of the score. Money is nano-USD.
+    day: days since 1970, UTC. is_first: nobody else was asked before. slot: which slice of the score.
+    Money is nano-USD.
     known_costs, cost, baseline: over those whose cost, or baseline cost, is known.
     compared, compared_cost, compared_baseline: over those of which both are known.
     ttft_us, latency_us, output_tokens: one of each per request that ended well; -1 is unknown.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from scripted import ScriptedUpstream, completion, respond
 
+from weighbridge.learning import drafts
 from weighbridge.learning.calls import Model
 from weighbridge.learning.files import BadFile, Placed
 from weighbridge.learning.labels import from_file
@@ -211,3 +212,14 @@ def test_messages_are_sent_as_they_are() -> None:
     (ask,) = asks_of([Placed("row 1", {"messages": json.dumps(messages)})])
     assert ask.messages == messages
     assert ask.prompt == "hello"
+
+
+async def test_what_the_small_answer_shows_is_noted_for_a_cascade(bench: Bench) -> None:
+    told = {"content": [{"token": "4", "logprob": -0.5}, {"token": "1", "logprob": -1.5}]}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "41"}, "logprobs": told, "finish_reason": "stop"}
+    bench.small.always(respond(200, {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}))
+    await bench.maker().make(asks(1, reference="42"), anywhere)
+    assert bench.small.chats[0].json["logprobs"] is True
+    assert "logprobs" not in bench.large.chats[0].json
+    (found,) = drafts.from_file(bench.path).evidence
+    assert (found.mean_logprob, found.low_logprob) == (-1.0, -1.5)
