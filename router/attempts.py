@@ -82,6 +82,8 @@ class Attempts:
                 raise await self._turned_away(trip, self._nobody_answers(trip))
             if not await self._is_ready(trip, name, left):
                 continue
+            if trip.plan.decision.verify is not None:
+                trip.may_escalate = bool(self._open(trip, left[1:]))
             began_s = self._now()
             try:
                 answer = await act(trip.plan.reach[name])

@@ -60,6 +60,7 @@ class Trip:
         ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name
         self.seat: Seat | None = None  # its place at an upstream that has a line
         self.verdict: Judgement | None = None  # on its draft, once there is one
+        self.may_escalate = True  # somebody else is there to be asked
 
     @property
     def attempt(self) -> Attempt:
@@ -78,7 +79,7 @@ class Trip:
     def verification(self) -> Verification | None:
         """How the answer of the attempt under way is judged; None where it is the answer, whatever it says."""
         decision = self.plan.decision
-        if decision.verify is None or self.verdict or not decision.fallbacks:
+        if decision.verify is None or self.verdict or not self.may_escalate:
             return None
         return decision.verify if self.upstream == decision.upstream else None
 

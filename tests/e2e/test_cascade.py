@@ -309,6 +309,65 @@ def test_where_the_large_model_fails_a_weak_answer_is_better_than_none(gateway, 
     assert {row["reason"] for row in gateway.rows()} == {"fallback"}
 
 
+def test_while_the_large_model_is_down_no_draft_is_made_twice(gateway, local, remote):
+    local.always(answering(REFUSAL))
+    remote.always(reset())
+    for _ in range(6):
+        ask(gateway)
+    asked = len(local.chats)
+    answer = ask(gateway)
+    assert (text_of(answer), reason(answer)) == (REFUSAL, "below_threshold")
+    assert len(local.chats) == asked + 1
+
+
+def test_a_budget_that_has_no_room_for_the_large_model_leaves_the_small_ones_answer(start, local, remote):
+    gateway = cascading(start, budgets=[{"name": "tiny", "usd": "0.0001"}])
+    local.always(answering(REFUSAL))
+    answer = ask(gateway)
+    assert (text_of(answer), reason(answer)) == (REFUSAL, "budget")
+    assert "tiny" in answer.headers["x-weighbridge-reason"]
+    assert not remote.seen
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_draft_of_a_remote_model_is_redacted_and_restored(start, local, remote, is_stream):
+    config = two_upstreams(local.url, remote.url)
+    config["upstreams"]["local"]["location"] = "remote"
+    rules = [{"name": "no names", "when": {"pii": ["email"]}, "then": {"preprocess": ["redact"]}}]
+    gateway = cascading(start, upstreams=config["upstreams"], rules=rules)
+    mail = "jane.doe@example.com"
+
+    async def echo(seen: Seen, writer: Any) -> None:
+        await answering(f"It is {seen.json['messages'][-1]['content'].split()[-1]} then")(seen, writer)
+
+    local.then(echo)
+    answer = ask(gateway, stream=is_stream, messages=[{"role": "user", "content": f"Please say {mail}"}])
+    assert text_of(answer).strip() == f"It is {mail} then"
+    assert reason(answer) == "cascade_accepted"
+    assert mail.encode() not in local.chats[0].body
+    assert local.chats[0].json["logprobs"] is True
+
+
+def test_ollamas_own_logprobs_are_evidence(start, local, remote):
+    config = two_upstreams(local.url, remote.url)
+    local_url = local.url.removesuffix("/v1")
+    config["upstreams"]["local"] |= {"use": "ollama", "base_url": local_url}
+    gateway = cascading(start, upstreams=config["upstreams"])
+
+    def line(text: str, logprob: float) -> bytes:
+        said = {"message": {"role": "assistant", "content": text}, "logprobs": [{"token": text, "logprob": logprob}]}
+        return json.dumps({"model": "small-1", **said, "done": False}).encode() + b"\n"
+
+    end = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": "stop"}
+    last = json.dumps({**end, "prompt_eval_count": 5, "eval_count": 2}).encode() + b"\n"
+    local.then(raw_stream(line("Par", -0.1), line("is.", -0.1), last), raw_stream(line("Lyon", -4.0), last))
+    sure, unsure = ask(gateway, stream=True), ask(gateway, stream=True)
+    assert (text_of(sure), reason(sure)) == ("Paris.", "cascade_accepted")
+    assert '"logprob"' not in sure.text
+    assert unsure.headers["x-weighbridge-reason"].endswith("logprobs")
+    assert all(seen.json["logprobs"] is True for seen in local.chats)
+
+
 def test_a_draft_that_cannot_be_had_is_no_verdict_on_it(gateway, local, remote):
     local.then(respond(500, {}))
     assert reason(ask(gateway)) == "fallback"

@@ -9,6 +9,7 @@ import threading
 import pytest
 from scripted import ScriptedUpstream, closed_port, completion, hang, raw_stream, respond, stream
 
+from weighbridge.drafts.unasked import asking
 from weighbridge.errors import Cut, Failed, Limited, Refused, TimedOut, Unreachable
 from weighbridge.upstreams.base import Limits
 from weighbridge.upstreams.litellm import LiteLLM
@@ -369,3 +370,20 @@ def test_nothing_is_imported_before_it_is_opened_and_nothing_is_fetched_then(tmp
         [sys.executable, "-c", OFFLINE], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert ran.stdout.strip() == "offline", ran.stderr
+
+
+@pytest.mark.parametrize(("model", "is_asked"), [("openai/gpt-4o", True), ("anthropic/claude-3-haiku-20240307", False)])
+async def test_what_only_the_gateway_asks_for_is_left_out_where_there_is_no_such_field(
+    server, upstream, model, is_asked
+):
+    if not is_asked:
+        server.then(respond(200, ANTHROPIC))
+    built = await upstream(model, base_url=server.url if is_asked else server.url.removesuffix("/v1"))
+    await built.complete(asking(ask()))
+    assert ("logprobs" in server.chats[0].json) is is_asked
+
+
+async def test_a_client_that_asks_for_it_itself_is_told_that_it_cannot_be_had(server, upstream):
+    claude = await upstream("anthropic/claude-3-haiku-20240307", base_url=server.url.removesuffix("/v1"))
+    with pytest.raises(Incapable):
+        await claude.complete(ask(logprobs=True))
