@@ -2,7 +2,9 @@
 
     python benchmarks/kills.py [--kills 200] [--minutes 8] [--seed 1] [--postgres URL] [--json]
 
-It is the run of tests/faults/test_ledger_kills.py, only longer. After each kill an SQLite file is checked page by page.
+It is the run of tests/faults/test_ledger_kills.py, only longer. Before most kills the gateway is stopped for a while,
+its disk is full (a limit on the size of its files), or its config is read again, a broken one first. After each kill an
+SQLite file is checked page by page.
 Ends with 0 when no answer is missing, wrong or unsettled, nothing is left open, and the hash chain holds.
 """
 
@@ -24,11 +26,15 @@ from killing import CALLERS, Findings, KillRun  # the tests' own support
 def figures(found: Findings) -> dict[str, object]:
     return {
         "kills": found.kills,
+        "stopped and gone on": found.stops,
+        "full disks": found.full_disks,
+        "reloads, each of a broken config and a good one": found.reloads,
         "callers": CALLERS,
         "answered": found.answered,
         "answers missing in the ledger": len(found.lost),
         "answers not settled, or outside their fence": len(found.not_settled),
         "answers with another cost than the caller was told": len(found.wrong_cost),
+        "answers given while the disk was full, killed before they were settled: held at their reservation": found.held,
         "requests in the ledger": found.rows,
         "of them unknown, their reservation held": found.unknown,
         "unknown attempts without a reservation": len(found.not_held),

@@ -1,9 +1,14 @@
-"""A gateway that is killed again and again under load, and what its callers were told: to hold against the ledger."""
+"""A gateway that is killed again and again under load, and what its callers were told: to hold against the ledger.
+
+Before most kills something else happens to it, by chance: it is stopped for a while, its disk is full, its config is
+read again. A full disk is a limit on the size of its files, set from outside.
+"""
 
 import http.client
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import sqlite3
@@ -21,6 +26,7 @@ from weighbridge.ledger.base import Ledger
 from weighbridge.ledger.chain import Audit, audit
 
 CALLERS = 8
+FULL = 4096  # bytes that any file may have while the disk is full
 
 CONFIG = """\
 [server]
@@ -63,6 +69,7 @@ class Answered:
     request_id: str
     cost_usd: str | None  # where the gateway said so
     is_fenced: bool
+    is_hurried: bool  # the disk was full: its settlement may have been waiting when the gateway died
 
 
 @dataclass
@@ -70,9 +77,13 @@ class Findings:
     """What a run came to. The lists are of request ids."""
 
     kills: int = 0
+    stops: int = 0
+    full_disks: int = 0
+    reloads: int = 0
     answered: int = 0
     rows: int = 0
     unknown: int = 0
+    held: int = 0  # answered while the disk was full, and killed before it was not: the reservation stands
     seconds_down: list[float] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     not_settled: list[str] = field(default_factory=list)
@@ -101,6 +112,10 @@ class KillRun:
         self._answered: list[Answered] = []
         self._is_over = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_full = False
+        self._troubles = [self._stop_for_a_while, self._reload]
+        if "path" in ledger:
+            self._troubles.append(self._fill_the_disk)
         self._ledger: Ledger = load(self._config, {}).ledger
         self.findings = Findings()
 
@@ -147,6 +162,7 @@ class KillRun:
         while not self._answers():
             if self._process.poll() is not None:
                 raise RuntimeError((self._folder / "log").read_text()[-2000:])
+        self._is_full = False
         self.findings.seconds_down.append(time.monotonic() - began)
 
     def _answers(self) -> bool:
@@ -157,10 +173,47 @@ class KillRun:
             return self._is_over.wait(0.01)
 
     def _kill_soon(self) -> None:
-        """After some answers, at a moment that nobody chose."""
+        """After some answers, and mostly some other trouble, at a moment that nobody chose."""
         self._wait_for_answers(self._random.randint(1, 20))
+        if self._random.random() < 0.75:
+            self._random.choice(self._troubles)()
         self._is_over.wait(self._random.uniform(0, 0.3))
         self._die()
+
+    def _stop_for_a_while(self) -> None:
+        """As a machine that is put to sleep, or has no time."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        self._is_over.wait(self._random.uniform(0, 1))
+        self._process.send_signal(signal.SIGCONT)
+        self.findings.stops += 1
+
+    def _fill_the_disk(self) -> None:
+        """No file can grow. Half of the times that passes, and then what waited is written before the kill."""
+        assert self._process
+        self._is_full = True
+        self._limit_files(FULL)
+        self._is_over.wait(self._random.uniform(0.05, 0.5))
+        self.findings.full_disks += 1
+        if self._random.random() < 0.5:
+            self._limit_files(resource.RLIM_INFINITY)
+            self._wait_for_answers(2 * CALLERS)  # of which some were begun after that
+            self._is_full = False
+
+    def _limit_files(self, most: int) -> None:
+        assert self._process
+        hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (most, hard))
+
+    def _reload(self) -> None:
+        """A broken config, which changes nothing, then another good one."""
+        assert self._process
+        good = self._config.read_text()
+        for text in ("[server", good.replace("ttft_s = 0.03", f"ttft_s = 0.03{self._random.randint(0, 9)}")):
+            self._config.write_text(text)
+            self._process.send_signal(signal.SIGHUP)
+            self._is_over.wait(self._random.uniform(0, 0.3))
+        self.findings.reloads += 1
 
     def _wait_for_answers(self, number: int) -> None:
         enough, deadline = len(self._answered) + number, time.monotonic() + 60
@@ -197,7 +250,7 @@ class KillRun:
                 self._answered.append(answered)
 
     def _ask(self, chance: random.Random) -> Answered | None:
-        is_stream, is_fenced = chance.random() < 0.5, chance.random() < 0.3
+        is_stream, is_fenced, is_hurried = chance.random() < 0.5, chance.random() < 0.3, self._is_full
         text = f"{chance.random()} " + "and what follows from that? " * chance.choice([1, 60])
         body: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": text}], "stream": is_stream}
         body["simulate"] = {"output_tokens": chance.randint(1, 40)}
@@ -208,8 +261,8 @@ class KillRun:
             raw = answer.read()
         if answer.status != 200 or (is_stream and not raw.rstrip().endswith(b"data: [DONE]")):
             return None
-        request_id = answer.headers["x-request-id"]
-        return Answered(request_id, answer.headers.get("x-weighbridge-cost-usd"), is_fenced)
+        request_id, cost_usd = answer.headers["x-request-id"], answer.headers.get("x-weighbridge-cost-usd")
+        return Answered(request_id, cost_usd, is_fenced, is_hurried or self._is_full)
 
     def _compare(self) -> None:
         """Hold the ledger against what the callers have in hand."""
@@ -228,6 +281,8 @@ class KillRun:
             entry = entries.get(answered.request_id)
             if entry is None:
                 found.lost.append(answered.request_id)
+            elif answered.is_hurried and entry.status == "unknown":
+                found.held += 1
             elif entry.status != "settled" or (answered.is_fenced and entry.location != "local"):
                 found.not_settled.append(answered.request_id)
             elif answered.cost_usd is not None and entry.cost_nano_usd != round(float(answered.cost_usd) * 10**9):
