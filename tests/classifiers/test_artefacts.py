@@ -39,6 +39,7 @@ def test_a_copy_of_the_shipped_artefact_is_accepted(artefact):
 
 @pytest.mark.parametrize("name", FILES)
 def test_one_flipped_bit_is_noticed(artefact, own, name):
+    """C5: a flipped bit in the classifier's files: refused before it is read."""
     path = own(artefact / name)
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
@@ -65,6 +66,7 @@ def test_a_file_that_grew_is_not_even_read(artefact, own, name):
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 def test_a_missing_file_is_named(artefact, name):
+    """C5: a missing file of the classifier: refused by its name."""
     (artefact / name).unlink()
     assert name in refused(artefact, "is missing")
 

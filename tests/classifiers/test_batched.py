@@ -141,6 +141,7 @@ async def test_workers_share_what_waits(wrapped: Wrap):
 
 
 async def test_none_is_the_answer_when_the_limit_has_passed(wrapped: Wrap):
+    """C6: a slow classifier: no score, and the request goes on."""
     classifier = Gated()
     batched = wrapped(classifier, time_limit_s=0.02)
     assert await batched.assess("slow") is None
@@ -206,6 +207,7 @@ async def test_more_than_can_be_served_in_time_is_refused_at_once(wrapped: Wrap)
 
 @pytest.mark.parametrize("text", ["bad", "nan"])
 async def test_a_classifier_that_fails_gives_none(wrapped: Wrap, text: str):
+    """C7: a classifier that fails: no score, and the request goes on."""
     batched = wrapped(Broken())
     assert await batched.assess(text) is None
     assert batched.counts.failed == 1

@@ -127,11 +127,13 @@ def test_half_a_request_and_then_silence_harms_nobody_else(gateway):
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "https://127.0.0.1.evil.example", "null"])
 def test_a_foreign_page_cannot_spend_money(gateway, origin):
+    """X8: a web page of another origin: refused."""
     answer = httpx.post(f"{gateway.url}/chat/completions", content=GOOD, headers={"origin": origin})
     assert answer.status_code == 403
 
 
 def test_a_foreign_host_name_is_refused(gateway):
+    """X8: a host name that somebody else points here: refused."""
     assert httpx.get(f"{gateway.url}/models", headers={"host": "evil.example"}).status_code == 403
 
 
@@ -163,6 +165,7 @@ _FIELDS = st.sampled_from(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.dictionaries(_FIELDS, _JSON, max_size=4), cut=st.integers(0, 400), flip=st.integers(0, 255))
 def test_no_body_at_all_makes_a_5xx(gateway: RunningGateway, changes, cut, flip):
+    """X6: whatever the body is: no 5xx."""
     raw = bytearray(
         json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hi"}], **changes}).encode(
             "utf-8", "surrogatepass"

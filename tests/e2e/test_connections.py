@@ -78,6 +78,7 @@ def assert_works(gateway: RunningGateway) -> None:
 
 
 def test_slow_headers_are_ended(start):
+    """X4: slow headers: 408 at the limit."""
     gateway = start(server=HASTY)
     with connected(gateway) as client:
         assert_refused(
@@ -89,6 +90,7 @@ def test_slow_headers_are_ended(start):
 
 
 def test_a_slow_body_is_ended(start, local):
+    """X4: a slow body: 408 at the limit."""
     gateway = start(server=HASTY)
     head = HEAD.replace(b"%d" % len(BODY), b"100000")
     with connected(gateway) as client:
@@ -160,6 +162,7 @@ STREAM = HEAD.replace(b"%d" % len(BODY), b"%d" % len(STREAMED)) + b"connection: 
 
 
 def test_a_client_that_stops_reading_a_stream_is_let_go(start, local):
+    """X3: a client that does not read: let go at the limit."""
     local.always(a_long_stream(800))
     gateway = start(server=HASTY)
     with connected(gateway, receive_bytes=4096) as client:
@@ -190,6 +193,7 @@ def test_a_client_that_reads_slowly_gets_it_all(start, local):
 
 
 def test_good_traffic_passes_two_thousand_idle_connections(start):
+    """X5: thousands of idle connections: good requests pass."""
     gateway = start(server={"max_connections": 512})
     with ExitStack() as held:
         for i in range(2000):
@@ -257,6 +261,7 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_it_is_refused_in_our_shape_and_the_next_request_works(gateway, name):
+    """X6: headers of 1 MB, 20,000 headers, two lengths, no host: 4xx in our shape, and the next one is served."""
     sent, status, code = HOSTILE[name]
     with connected(gateway) as client:
         client.sendall(sent)

@@ -58,6 +58,7 @@ async def ask(client: httpx.AsyncClient, **options: Any) -> httpx.Response:
 
 @pytest.mark.parametrize("is_stream", [False, True])
 async def test_thirty_two_callers_at_one_place_are_all_answered(begin, one, remote, is_stream):
+    """A3: more requests than places: they wait, or go where it is quicker, and all are answered."""
     gateway = begin(spill_after_s=0.05)
     body = {**BODY, "stream": is_stream}
     async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
@@ -86,6 +87,7 @@ async def test_the_fenced_wait_their_turn_and_go_nowhere_else(begin, one, remote
 
 
 async def test_a_full_line_tells_the_fenced_to_come_back(begin, one, local, remote):
+    """A3: a full line: 429 `local_busy` for those who may not go elsewhere."""
     gateway = begin(queue=0)
     async with httpx.AsyncClient(base_url=gateway.url, timeout=60, headers={"x-private": "yes"}) as client:
         first = asyncio.ensure_future(ask(client))

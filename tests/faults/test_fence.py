@@ -43,7 +43,7 @@ path = "LEDGER"
 
 
 async def test_nothing_private_reaches_a_remote_upstream(tmp_path: Path) -> None:
-    """P1, P2, P4: generated requests, policies and faults: 0 bytes at the remote upstream."""
+    """P2: generated requests, policies, faults and disguises: 0 bytes at the remote upstream."""
     seed = int(os.environ.get("FENCE_SEED", "20261121"))
     chance = random.Random(seed)
     seen: Counter[str] = Counter()

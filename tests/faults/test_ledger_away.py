@@ -45,6 +45,7 @@ def asked(upstream: ScriptedUpstream) -> int:
 def test_without_its_database_the_gateway_answers_503_and_never_401(
     start: Start, server: postgres.Server, local: ScriptedUpstream, remote: ScriptedUpstream, tmp_path: Path
 ) -> None:
+    """R8: no PostgreSQL at the start: 503 and never 401, nothing goes out, and it recovers by itself."""
     schema, key = postgres.new_schema(), KeysFile(tmp_path / "keys.json").add("ann", ["chat"], None)
     server.stop()
     gateway = start(ledger={"use": "postgres", "schema": schema}, server={"keys_path": "keys.json"})
@@ -65,6 +66,7 @@ def test_without_its_database_the_gateway_answers_503_and_never_401(
 def test_a_database_that_goes_away_takes_no_answer_along(
     start: Start, server: postgres.Server, local: ScriptedUpstream
 ) -> None:
+    """R8: PostgreSQL stopped and started: 503 meanwhile, and no row is lost."""
     schema = postgres.new_schema()
     gateway = start(ledger={"use": "postgres", "schema": schema})
     assert ask(gateway)[0] == 200

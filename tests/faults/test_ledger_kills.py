@@ -11,6 +11,7 @@ from killing import KillRun
 def test_kills_lose_nothing_that_was_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str, seed: int
 ) -> None:
+    """S4: a gateway killed, stopped, its disk filled, its config read again: every answer is in the ledger."""
     ledger = 'path = "ledger.db"'
     if store == "postgres":
         monkeypatch.setenv(postgres.VARIABLE, postgres.running().url())

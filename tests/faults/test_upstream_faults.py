@@ -4,6 +4,7 @@ Each fault has the number of its row in docs/faults.md. Every case ends with the
 was answered, a row for each request on the wire, nothing fenced at the remote, and the next good request served.
 """
 
+import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def event(fields: object) -> bytes:
 
 HEAD = event(chunk("m", {"role": "assistant", "content": "The "}))
 REST = event(chunk("m", {"content": "end"}, "stop")) + b"data: [DONE]\n\n"
+BOMB = gzip.compress(b'{"choices": [' + b" " * (64 << 20), 1)
 TOOL = chunk("m", {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a'}}]})
 
 
@@ -138,6 +140,8 @@ FAULTS = [
     fault("U16", "our key not allowed", respond(403, {}), "local_unavailable"),
     fault("U17", "a redirect", respond(302, b"", {"location": "http://127.0.0.1:1/"}), "local_unavailable"),
     fault("U20", "a header of 100 kB", respond(200, {}, {"x-long": "a" * 100_000}), "local_unavailable"),
+    fault("U20", "a header of 1 MB", respond(200, {}, {"x-long": "a" * (1 << 20)}), "local_unavailable"),
+    fault("U20", "a gzip bomb", respond(200, BOMB, {"content-encoding": "gzip"}), "local_unavailable"),
     fault(
         "U20",
         "an event without an end",

@@ -87,6 +87,7 @@ def test_a_key_may_hold_any_character():
     ],
 )
 def test_everybody_else_is_unauthorized(headers):
+    """X9: a wrong key, a key that is nearly right, none: 401."""
     with pytest.raises(Unauthorized):
         Access(Keyring(holders_of("wb-one"))).admit(CHAT, headers)
 

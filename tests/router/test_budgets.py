@@ -38,6 +38,7 @@ async def claim(them: Budgets, cost: int = 0, tokens: int = 0, *, caller: str = 
     ],
 )
 def test_a_span_begins_and_ends_by_the_clock_on_the_wall(zone, per, now, since, left_s):
+    """C8: the end of a month, a leap day, a change of hour: each span once, none twice."""
     budget = Budget(name="b", usd="1", timezone=zone, per=per)
     assert budget.since(at(now)).timestamp() == at(since).timestamp()
     assert budget.left_s(at(now)) == left_s

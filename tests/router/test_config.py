@@ -377,6 +377,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_told_with_its_place_and_remedy(mistake: str, folder: Path) -> None:
+    """C4: an unknown key, a wrong type, a name of nothing: refused with place and remedy."""
     text, sentence = MISTAKES[mistake]
     found = problems(folder, text)
     assert any(sentence in problem for problem in found), found
@@ -437,6 +438,7 @@ SECRET = "sk-proj-4nZ8vQ2mXw7tLk9rBc3d"
     ],
 )
 def test_a_secret_is_refused_and_never_repeated(old: str, new: str, environ: dict[str, str], folder: Path) -> None:
+    """C1: a key written into the config: refused, and not repeated."""
     found = problems(folder, changed(old, new), environ)
     assert SECRET not in "\n".join(found)
     assert "********" in "\n".join(found)
@@ -610,6 +612,7 @@ def test_a_wild_text_is_refused_in_words(text: str, folder: Path) -> None:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.sampled_from("[]{}=\"'.,#\n\\ au1_-"), max_size=60) | st.text(max_size=60))
 def test_no_text_whatever_ends_in_a_traceback(text: str, folder: Path) -> None:
+    """C1: any text as a config: read, or refused in words."""
     _is_read_or_refused(text, folder)
 
 

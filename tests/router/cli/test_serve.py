@@ -159,6 +159,7 @@ async def _until(status: int, base_url: str, key: str) -> int:
 
 
 async def test_good_traffic_passes_where_idle_connections_have_taken_every_file(config: ConfigFile, serve) -> None:
+    """X13: every file is taken by idle connections: good requests pass."""
     gateway = await serve(files=64)
     port = int(gateway.base_url.removesuffix("/v1").rpartition(":")[2])
     held = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]

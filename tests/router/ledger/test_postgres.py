@@ -225,6 +225,7 @@ async def test_a_restart_of_the_database_loses_no_settlement(ledger: Postgres, s
 
 
 async def test_a_frozen_server_holds_up_nobody_for_long(valve: Valve, schema: str) -> None:
+    """R8: PostgreSQL frozen: nobody waits for long."""
     ledger = Postgres(schema=schema)
     await ledger.aopen()
     await ledger.reserve(opening(), reservation())

@@ -88,6 +88,7 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 async def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
+    """S4: SIGKILL in the middle of writing: nothing acknowledged is lost, and the file is whole."""
     acknowledged: dict[str, str] = {}
     for turn in range(6):
         said = killed_after(start_writer(path, f"turn{turn}"), random.Random(turn).randint(1, 400))
@@ -106,6 +107,7 @@ async def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
 
 
 async def test_what_a_dead_process_left_open_becomes_unknown_and_keeps_its_reservation(path: Path) -> None:
+    """S4: what a dead process left open is unknown, its reservation held."""
     killed_after(start_writer(path, "dead"), 50)
     ledger = SQLite(path=str(path))
     await ledger.aopen()
@@ -134,6 +136,7 @@ async def test_what_is_still_open_at_the_end_becomes_unknown_too(path: Path) -> 
 
 
 async def test_two_processes_write_one_file_at_once(path: Path) -> None:
+    """S7: two processes on one file: every row of both."""
     writers = [start_writer(path, name) for name in ("a", "b")]
     for writer in writers:
         assert writer.stdout is not None
@@ -162,6 +165,7 @@ async def test_a_lock_of_another_process_is_told_and_passes(ledger: SQLite, lock
 
 
 async def test_the_event_loop_does_not_wait_for_a_lock(ledger: SQLite, locked: sqlite3.Connection) -> None:
+    """S2: another process holds the lock: only the ledger's thread waits."""
     locked.execute("BEGIN IMMEDIATE")
     waiting = asyncio.ensure_future(ledger.reserve(opening(), reservation()))
     await asyncio.sleep(0)  # hands the row over
@@ -173,6 +177,7 @@ async def test_the_event_loop_does_not_wait_for_a_lock(ledger: SQLite, locked: s
 async def test_a_settlement_that_could_not_be_written_is_written_later(
     ledger: SQLite, locked: sqlite3.Connection
 ) -> None:
+    """S2: a settlement meets a lock: it is written when that is gone."""
     await ledger.reserve(opening(), reservation())
     locked.execute("BEGIN IMMEDIATE")
     with pytest.raises(Unavailable):
@@ -220,6 +225,7 @@ asyncio.run(main(sys.argv[1]))
 
 
 def test_a_full_disk_is_told_and_passes_without_a_restart(path: Path) -> None:
+    """S1: the disk is full: whoever writes is told, and nothing has to be started again."""
     run = subprocess.run(
         [sys.executable, "-c", FULL, str(path), SUPPORT], capture_output=True, text=True, timeout=60, check=False
     )
@@ -234,6 +240,7 @@ def test_a_full_disk_is_told_and_passes_without_a_restart(path: Path) -> None:
 
 
 async def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """S5: a place that may not be written: refused at the start, with its name."""
     with pytest.raises(CannotOpen, match=r"missing/ledger\.db"):
         await SQLite(path=str(tmp_path / "missing" / "ledger.db")).aopen()
 
@@ -246,6 +253,7 @@ async def test_only_the_owner_may_read_it(ledger: SQLite, path: Path) -> None:
 
 
 async def test_a_newer_file_is_refused(ledger: SQLite, path: Path, locked: sqlite3.Connection) -> None:
+    """S8: the file of a newer version: refused."""
     locked.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
     with pytest.raises(CannotOpen, match="newer Weighbridge"):
         await SQLite(path=str(path)).aopen()
@@ -256,7 +264,7 @@ async def test_a_newer_file_is_refused(ledger: SQLite, path: Path, locked: sqlit
 async def test_a_migration_that_fails_anywhere_leaves_the_older_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Let the n-th change fail, for every n until all of them pass."""
+    """S8: a migration that breaks off at any statement: the older file stays as it was."""
     ledger = SQLite(path=str(path))
     await ledger.aopen()
     for i in range(3):
@@ -316,6 +324,7 @@ def overwrite(path: Path, damage: bytes | None) -> None:
 
 @pytest.mark.parametrize("damage", [b"this is no database, only a text that is long enough to look at" * 9, None])
 async def test_a_damaged_file_is_refused(path: Path, damage: bytes | None) -> None:
+    """S3: a damaged file: refused at the start, with its name."""
     ledger = SQLite(path=str(path))
     await ledger.aopen()
     for i in range(300):

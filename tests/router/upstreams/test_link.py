@@ -1,9 +1,10 @@
 """The client to upstreams: connections kept, bytes as they came, and no end taken for another."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -135,12 +136,27 @@ async def test_a_closed_port_is_no_connection():
         await Client(f"http://127.0.0.1:{closed_port()}", {}, 1).request("GET", "/")
 
 
+async def test_a_server_too_busy_to_take_a_connection_is_no_connection():
+    """U2: nobody takes the connection: given up after connect_s."""
+    with socket.socket() as busy, ExitStack() as waiting:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen(0)
+        for _ in range(3):  # its line is full then
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(busy.getsockname())
+        with pytest.raises(NoConnection):
+            await Client(f"http://127.0.0.1:{busy.getsockname()[1]}", {}, 0.2).request("GET", "/")
+
+
 async def test_a_name_that_does_not_exist_is_no_connection():
+    """U19: a name that is not known: as if nothing listened."""
     with pytest.raises(NoConnection):
         await Client("http://no-such-host.invalid", {}, 2).request("GET", "/")
 
 
 async def test_plain_http_on_a_tls_url_is_a_tls_error():
+    """U18: no TLS where TLS was asked for: an error, and never plain HTTP instead."""
     async with server(SIZED) as (client, _):
         secure = Client(f"https://127.0.0.1:{client._port}/", {}, 1)
         with pytest.raises((ssl.SSLError, NoConnection)):
