@@ -1,28 +1,34 @@
-"""A hundred thousand requests through a running gateway: no error, no lost row, memory flat.
+"""A hundred thousand requests through a running gateway: no lost row, memory flat, and no error but those asked for.
 
 The upstreams are `simulated`, so nothing but the gateway is under test. Clients note what each answer said of itself
 (request id, tokens, cost); afterwards every one is looked up in the ledger, and the report's sums must be theirs to the
 nano-dollar. A third of the answers are streams, a third of the requests name an upstream, the rest go through the
 classifier; one prompt in twenty has never been seen before.
 
-    python benchmarks/soak.py [--requests 100000] [--clients 32] [--json]
+With `--faults 0.05` the upstreams are servers of their own on the loopback, and a twentieth of what each is asked ends
+in a 500, a 503, a 429, a reset or a cut. A client then has a whole answer, perhaps of the other upstream, or an error.
+The ledger must have a row for each request that these servers saw, and agree with every answer and every error.
+
+    python benchmarks/soak.py [--requests 100000] [--clients 32] [--faults 0.05] [--json]
 """
 
 import argparse
 import asyncio
 import json
 import os
+import random
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -30,8 +36,14 @@ from rig import load, targets
 from rig.processes import Program, cores, end_cleanly_on_sigterm, free_port
 from rig.tables import machine
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+import scripted  # the tests' own support
+from scripted import Behaviour, ScriptedUpstream, completion, reset, respond, stream
+
 GROWTH_GOAL = 0.02  # of resident memory, from the first look to the last
 LOOKS = 10
+_ERROR = {"message", "type", "param", "code"}
 
 _CONFIG = """schema_version = 1
 
@@ -39,22 +51,7 @@ _CONFIG = """schema_version = 1
 host = "127.0.0.1"
 port = {port}
 
-[upstreams.small]
-use = "simulated"
-model = "simulated-small"
-location = "local"
-output_tokens = 24
-input_usd_per_mtok = "0.05"
-output_usd_per_mtok = "0.20"
-
-[upstreams.large]
-use = "simulated"
-model = "simulated-large"
-location = "remote"
-output_tokens = 24
-input_usd_per_mtok = "2.50"
-output_usd_per_mtok = "10.00"
-
+{upstreams}
 [classifier]
 use = "minilm"
 
@@ -68,6 +65,24 @@ policy = {{ use = "threshold" }}
 use = "sqlite"
 path = "{ledger}"
 """
+_UPSTREAMS = """[upstreams.small]
+{small}
+location = "local"
+input_usd_per_mtok = "0.05"
+output_usd_per_mtok = "0.20"
+
+[upstreams.large]
+{large}
+location = "remote"
+input_usd_per_mtok = "2.50"
+output_usd_per_mtok = "10.00"
+"""
+_SIMULATED = """use = "simulated"
+model = "simulated-{name}"
+output_tokens = 24"""
+_SCRIPTED = """use = "openai"
+base_url = "{url}"
+model = "scripted-{name}\""""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +109,15 @@ class Soak:
     """What happened."""
 
     seen: dict[str, Seen] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)  # the requests that ended in an error that was to be expected
+    wire: int | None = None  # how many requests the upstreams saw, where they are servers
     errors: Counter[str] = field(default_factory=Counter)
     looks: list[Look] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        return len(self.seen) + len(self.refused) + self.errors.total()
 
 
 def bodies(count: int) -> Iterator[dict[str, object]]:
@@ -118,6 +139,9 @@ async def ask(session: aiohttp.ClientSession, url: str, body: dict[str, object],
     try:
         async with session.post(url, json=body) as answer:
             raw = await answer.read()
+            if soak.wire is not None and _is_broken(answer.status, raw, is_stream="stream" in body):
+                soak.refused.add(answer.headers["x-request-id"])
+                return
             if answer.status != 200:
                 soak.errors[f"{answer.status}: {raw[:120]!r}"] += 1
                 return
@@ -132,6 +156,16 @@ async def ask(session: aiohttp.ClientSession, url: str, body: dict[str, object],
         soak.errors[f"{type(error).__name__}: {error}"] += 1
 
 
+def _is_broken(status: int, raw: bytes, *, is_stream: bool) -> bool:
+    """An error in our shape, as whole as it can be."""
+    if status == 200 and not is_stream:
+        return False
+    last = raw.rstrip().rpartition(b"\n\n")[2].removeprefix(b"data: ")
+    if status == 200 and last == b"[DONE]":
+        return False
+    return status in {200, 429, 502, 503, 504} and json.loads(last)["error"].keys() == _ERROR
+
+
 def _usage_of_stream(raw: bytes) -> dict[str, int]:
     if not raw.rstrip().endswith(b"data: [DONE]"):
         raise ValueError("a stream without [DONE] at its end")
@@ -143,22 +177,27 @@ def _usage_of_stream(raw: bytes) -> dict[str, int]:
     raise ValueError("a stream without usage")
 
 
-async def run(port: int, requests: int, clients: int, program: Program) -> Soak:
-    """All requests, and a look at the gateway's resources after each tenth of them."""
-    soak, waiting, began = Soak(), bodies(requests), time.monotonic()
+async def run(port: int, options: argparse.Namespace, program: Program) -> Soak:
+    """All requests, and a look at the gateway's resources after each tenth of them, and when the clients have left."""
+    soak, waiting, began = Soak(wire=0 if options.faults else None), bodies(options.requests), time.monotonic()
+    requests, clients = options.requests, options.clients
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
     step = max(1, requests // LOOKS)
+
+    def look() -> None:
+        soak.looks.append(Look(soak.done, time.monotonic() - began, program.resident_mb(), program.open_files()))
 
     async def client(session: aiohttp.ClientSession) -> None:
         for body in waiting:
             await ask(session, url, body, soak)
-            done = len(soak.seen) + soak.errors.total()
-            if done % step == 0:
-                soak.looks.append(Look(done, time.monotonic() - began, program.resident_mb(), program.open_files()))
+            if soak.done % step == 0:
+                look()
 
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
         await asyncio.gather(*(client(session) for _ in range(clients)))
+    await asyncio.sleep(1)  # the gateway closes what its clients have closed
+    look()
     return soak
 
 
@@ -167,13 +206,21 @@ def check_ledger(soak: Soak, ledger: Path, config: Path, requests: int) -> None:
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as db:
         columns = "request_id, status, end_reason, input_tokens, output_tokens, cost_nano_usd, attempts"
         rows = {row[0]: row[1:] for row in db.execute(f"SELECT {columns} FROM requests")}  # noqa: S608  (no input in it)
-        attempts = db.execute("SELECT count(*) FROM attempts WHERE status = 'settled'").fetchone()[0]
+        attempts = db.execute("SELECT count(*) FROM attempts").fetchone()[0]
+        left_open = db.execute("SELECT count(*) FROM attempts WHERE status IN ('reserved', 'sent')").fetchone()[0]
     expect = soak.troubles.append
-    if len(rows) != requests or attempts != requests:
-        expect(f"{requests:,} requests, but {len(rows):,} rows and {attempts:,} settled attempts")
+    on_wire = requests if soak.wire is None else soak.wire
+    if len(rows) != requests or attempts != on_wire or left_open:
+        expect(
+            f"{requests:,} requests, {on_wire:,} on the wire, but {len(rows):,} rows and {attempts:,} attempts, "
+            f"{left_open:,} of them open"
+        )
+    if wrong := [key for key in soak.refused if key not in rows or rows[key][1] == "ok"]:
+        expect(f"{len(wrong):,} errors are none in the ledger: {wrong[0]} {rows.get(wrong[0])}")
     if lost := soak.seen.keys() - rows.keys():
         expect(f"{len(lost):,} acknowledged answers are not in the ledger")
-    differing = [key for key, seen in soak.seen.items() if key in rows and not _agrees(seen, rows[key])]
+    most = 1 if soak.wire is None else 4
+    differing = [key for key, seen in soak.seen.items() if key in rows and not _agrees(seen, rows[key], most)]
     if differing:
         expect(
             f"{len(differing):,} rows differ from what the client saw: {soak.seen[differing[0]]} {rows[differing[0]]}"
@@ -181,12 +228,13 @@ def check_ledger(soak: Soak, ledger: Path, config: Path, requests: int) -> None:
     _check_report(soak, config, sum(row[4] or 0 for row in rows.values()), requests)
 
 
-def _agrees(seen: Seen, row: tuple[object, ...]) -> bool:
+def _agrees(seen: Seen, row: tuple[Any, ...], most: int) -> bool:
     status, end, input_tokens, output_tokens, cost, attempts = row
     return (
-        (status, end, attempts) == ("settled", "ok", 1)
+        (status, end) == ("settled", "ok")
+        and 1 <= attempts <= most
         and (seen.input_tokens, seen.output_tokens) == (input_tokens, output_tokens)
-        and (seen.cost_nano_usd is None or seen.cost_nano_usd == cost)
+        and seen.cost_nano_usd in {None, cost}
     )
 
 
@@ -208,8 +256,8 @@ def growth(looks: Sequence[Look]) -> float:
 def verdict(soak: Soak, requests: int) -> list[str]:
     """What failed; nothing when all is well."""
     failed = [f"{count:,} x {what}" for what, count in soak.errors.most_common(5)] + soak.troubles
-    if len(soak.seen) + soak.errors.total() != requests:
-        failed.append(f"{len(soak.seen):,} distinct request ids for {requests:,} requests")
+    if soak.done != requests:
+        failed.append(f"{soak.done:,} distinct request ids for {requests:,} requests")
     if growth(soak.looks) >= GROWTH_GOAL:
         failed.append(f"resident memory grew by {growth(soak.looks):.1%}")
     if soak.looks and soak.looks[-1].open_files > soak.looks[0].open_files:
@@ -230,11 +278,43 @@ def rendered(soak: Soak, failed: Sequence[str], options: argparse.Namespace) -> 
         *rows,
         "",
         f"Memory from first look to last: {growth(soak.looks):+.2%} (goal under {GROWTH_GOAL:.0%}); "
-        f"errors: {soak.errors.total()}; answers found in the ledger as the client saw them: {len(soak.seen):,}",
+        f"errors: {soak.errors.total()}; {_asked_for(soak)}"
+        f"answers found in the ledger as the client saw them: {len(soak.seen):,}",
         *(f"FAIL: {what}" for what in failed),
         *([] if failed else ["PASS: no error, no lost row, sums equal, memory flat"]),
     ]
     return "\n".join(lines)
+
+
+def _asked_for(soak: Soak) -> str:
+    if soak.wire is None:
+        return ""
+    return f"errors that the faults made: {len(soak.refused):,}; requests on the wire: {soak.wire:,}, each with a row; "
+
+
+def flaky(share: float, seed: int) -> Behaviour:
+    """An upstream that fails at so many of its requests, in one way or another."""
+    chance = random.Random(seed)
+    faults = [respond(500, {}), respond(503, {}), respond(429, {}), reset(), stream(cut_after=5)]
+
+    async def act(seen: scripted.Seen, writer: asyncio.StreamWriter) -> None:
+        behaviour = chance.choice(faults) if chance.random() < share else completion()
+        await behaviour(seen, writer)
+
+    return act
+
+
+@contextmanager
+def upstreams(faults: float) -> Iterator[tuple[str, Callable[[], int]]]:
+    """Their tables in the config, and a count of the requests that they saw."""
+    if not faults:
+        small, large = (_SIMULATED.format(name=name) for name in ("small", "large"))
+        yield _UPSTREAMS.format(small=small, large=large), lambda: 0
+        return
+    with ScriptedUpstream() as one, ScriptedUpstream() as two:
+        servers = {"small": one.always(flaky(faults, 1)), "large": two.always(flaky(faults, 2))}
+        tables = {name: _SCRIPTED.format(name=name, url=server.url) for name, server in servers.items()}
+        yield _UPSTREAMS.format(**tables), lambda: sum(len(server.chats) for server in servers.values())
 
 
 def soaked(options: argparse.Namespace) -> Soak:
@@ -243,14 +323,16 @@ def soaked(options: argparse.Namespace) -> Soak:
     gateway_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
     port, ledger, config = free_port(), folder / "soak.db", folder / "soak.toml"
-    config.write_text(_CONFIG.format(port=port, ledger=ledger))
     command = (sys.executable, "-m", "weighbridge", "serve", "--config", str(config), "--port", str(port))
-    program = Program(command, gateway_core, folder / "soak.log", {}, folder)
-    try:
-        targets.until_ready(program, port)
-        soak = uvloop.run(run(port, options.requests, options.clients, program))
-    finally:
-        program.stop()
+    with upstreams(options.faults) as (tables, count):
+        config.write_text(_CONFIG.format(port=port, ledger=ledger, upstreams=tables))
+        program = Program(command, gateway_core, folder / "soak.log", {}, folder)
+        try:
+            targets.until_ready(program, port)
+            soak = uvloop.run(run(port, options, program))
+        finally:
+            program.stop()
+        soak.wire = count() if options.faults else None
     check_ledger(soak, ledger, config, options.requests)
     return soak
 
@@ -260,6 +342,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--faults", type=float, default=0.0, help="the share of requests at which an upstream fails")
     parser.add_argument("--cache", type=Path, default=Path("~/.cache/weighbridge-bench"), help="default %(default)s")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
