@@ -12,7 +12,7 @@ from weighbridge.policies.conditions import Condition, Need, Task
 from weighbridge.policies.facts import Facts
 from weighbridge.policies.when import leaves_of, parse
 
-Step = Literal["redact"]
+Step = Literal["redact", "compress", "clean"]
 Name = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
@@ -23,7 +23,7 @@ class Then(BaseModel):
     upstream: that one answers.
     deny: nobody answers; the client reads this message.
     preprocess: the steps that are done before a remote upstream sees the request. Local ones get it as it came.
-    on_doubt: what becomes of a request for which a step cannot vouch: it stays local, or is refused.
+    on_doubt: what becomes of a request that cannot be redacted for sure: it stays local, or is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +44,8 @@ class Then(BaseModel):
             raise ValueError(f'write exactly one of {what}, or preprocess = ["redact"]')
         elif self.on_doubt != "local":
             raise ValueError("on_doubt says what becomes of a step: it belongs to preprocess")
+        if self.on_doubt != "local" and "redact" not in self.preprocess:
+            raise ValueError('on_doubt is for preprocess = ["redact"]: in doubt, other steps are left out')
         return self
 
     @property

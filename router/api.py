@@ -151,6 +151,9 @@ def _trip_headers(trip: Trip) -> list[Header]:
         (b"x-weighbridge-attempts", b"%d" % len(trip.attempts)),
         (b"x-weighbridge-overhead-ms", b"%.2f" % (trip.overhead_s * 1000)),
     ]
+    if trip.helped:
+        said = ", ".join(f"{step} {what}" for step, what in trip.helped.items())
+        headers.append(header("x-weighbridge-preprocess", said))
     if trip.cache:
         headers.append((b"x-weighbridge-cache", trip.cache.encode()))
     if plan.assessment:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from weighbridge.breaker import Breaker
 from weighbridge.budgets import Budgets, Exhausted, Hold
+from weighbridge.declining import for_client, nobody_answers, still_loading
 from weighbridge.drafting import Discarded
 from weighbridge.errors import (
     Busy,
@@ -30,11 +31,10 @@ from weighbridge.queues import UNKNOWN_S, Average, Full, Line
 from weighbridge.state.base import Unreachable
 from weighbridge.telemetry import Metrics
 from weighbridge.trip import BUSY, CIRCUIT_OPEN, LOADING, Trip
-from weighbridge.upstreams.base import Upstream
+from weighbridge.upstreams.base import Completion, Upstream
 
 T = TypeVar("T")
 
-_AGAIN_S = 5.0  # when to come back where nobody knows
 _NOTHING = Hold()
 
 
@@ -79,7 +79,9 @@ class Attempts:
         while True:
             name = self._next(trip, left)
             if name is None:
-                raise await self._turned_away(trip, self._nobody_answers(trip))
+                raise await self._turned_away(
+                    trip, nobody_answers(trip, min(self.breakers[name].wait_s for name in trip.plan.chain))
+                )
             if not await self._is_ready(trip, name, left):
                 continue
             if trip.plan.decision.verify is not None:
@@ -98,6 +100,35 @@ class Attempts:
                 self.breakers[name].succeeded()
                 self._takes[name].add(self._now() - began_s)
                 return answer
+
+    async def aside(self, trip: Trip, name: str, act: Callable[[Upstream], Awaitable[Completion]]) -> Completion | None:
+        """An attempt that helps to make the request and does not answer it. None where it failed or is not made."""
+        is_away = trip.plan.reach[name].is_loading or not self.breakers[name].admits()
+        if is_away or not await self._is_ready(trip, name, [name, *trip.plan.chain]):
+            return None
+        trip.attempt.is_aside = True
+        completion = None
+        try:
+            completion = await act(trip.plan.reach[name])
+        except UpstreamError as error:
+            self._tell_breaker(name, error)
+            self._metrics.attempt_failed(name, error.code)
+            settlement = trip.failed(error)
+        except asyncio.CancelledError as cancelled:
+            self.abandon(trip, trip.stopped(cancelled, 0))
+            raise
+        else:
+            self.breakers[name].succeeded()
+            trip.answered()
+            settlement = trip.succeeded(completion.usage)
+        self._stand_up(trip)
+        try:
+            await self._put_right(trip, settlement)
+            await self._record(settlement, None)
+        except asyncio.CancelledError:
+            self.abandon(trip, settlement)
+            raise
+        return completion
 
     def _next(self, trip: Trip, left: list[str]) -> str | None:
         """The first upstream left whose breaker lets us through; those it does not are left out."""
@@ -139,7 +170,7 @@ class Attempts:
         trip.skipped[left.pop(0)] = LOADING
         if left and upstream.loading != "refuse":
             return False
-        raise await self._turned_away(trip, _still_loading(trip))
+        raise await self._turned_away(trip, still_loading(trip))
 
     def _open(self, trip: Trip, names: list[str]) -> list[str]:
         """Those whose breaker would let us through, and which do not load."""
@@ -206,10 +237,10 @@ class Attempts:
             left.pop(0)
         # Who had a draft already gets that rather than an error.
         may_go_on = error.may_fall_back or (trip.has_escalated and trip.was_fallback)
-        is_over = not left or not may_go_on or len(trip.attempts) >= MOST
+        is_over = not left or not may_go_on or trip.made >= MOST
         if is_over:
             await self.close(trip, settlement, error.status)
-            raise Failure(_for_client(error, trip), trip) from error
+            raise Failure(for_client(error, trip), trip) from error
         await self._put_right(trip, settlement)
         await self._record(settlement, None)
         if pause_s:
@@ -238,13 +269,6 @@ class Attempts:
             self.breakers[name].left()
         else:
             self.breakers[name].failed(for_good=error.code == "upstream_auth")
-
-    def _nobody_answers(self, trip: Trip) -> Unavailable:
-        """Every upstream in reach has an open breaker: none is asked."""
-        wait_s = min(self.breakers[name].wait_s for name in trip.plan.chain) or 1.0
-        where = ("The request must stay on a local upstream, and none answers.", "local_unavailable")
-        message, code = where if trip.plan.fence else ("No upstream answers at present.", "upstream_unavailable")
-        return Unavailable(message, code=code, retry_after_s=wait_s)
 
     async def _turned_away(self, trip: Trip, error: WeighbridgeError) -> Failure:
         """No attempt is made, or no other one."""
@@ -368,21 +392,3 @@ class Attempts:
         self._leaving.discard(row)
         if row.exception():
             self._metrics.ledger_failed()
-
-
-def _still_loading(trip: Trip) -> Unavailable:
-    if trip.plan.fence:
-        message = "The request must stay on a local upstream, which loads its model."
-        return Unavailable(message, code="local_unavailable", retry_after_s=_AGAIN_S)
-    return Unavailable("The upstream loads its model.", code="upstream_loading", retry_after_s=_AGAIN_S)
-
-
-def _for_client(error: UpstreamError, trip: Trip) -> WeighbridgeError:
-    """What the client is told when nothing is left to try."""
-    retry_after_s = error.retry_after_s or _AGAIN_S
-    if trip.plan.fence and error.status in {502, 503, 504}:
-        message = "The request must stay on a local upstream, and none answers."
-        return Unavailable(message, code="local_unavailable", retry_after_s=retry_after_s)
-    if error.status in {429, 503}:
-        error.retry_after_s = retry_after_s
-    return error

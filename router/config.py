@@ -21,6 +21,8 @@ from weighbridge.ledger.base import Ledger
 from weighbridge.overrides import Override
 from weighbridge.policies.base import Policy
 from weighbridge.policies.rules import Rule
+from weighbridge.preprocess.tables import Preprocess
+from weighbridge.preprocess.tables import problems as of_preprocess
 from weighbridge.problems import Problems, dotted, is_secret, is_variable, leaves, nearest, of_validation, url_password
 from weighbridge.server import Server
 from weighbridge.specialists import objections
@@ -61,6 +63,7 @@ class Config(Table):
     cache: Caching | None
     energy: Energy = Energy()
     signals: Signalling | None
+    preprocess: Preprocess = Preprocess()
 
     @property
     def keys_path(self) -> Path | None:
@@ -167,7 +170,8 @@ class _Reader:
         upstreams = self.upstreams()
         classifier = self.classifier()
         routes = self.routes(upstreams, classifier[2] if classifier else TASKS)
-        rules = self.rules()
+        preprocess = self.make(("preprocess",), Preprocess, self.table(("preprocess",)))
+        rules = self.rules(preprocess)
         ledger = self.shelf(("ledger",), "weighbridge.ledger", Ledger, default="sqlite")  # type: ignore[type-abstract]
         state = self.shelf(("state",), "weighbridge.state", State, default="memory")  # type: ignore[type-abstract]
         budgets = self.budgets(routes)
@@ -176,7 +180,7 @@ class _Reader:
         signals = self.make(("signals",), Signalling, self.table(("signals",))) if "signals" in self.data else None
         self.check_whole(server, routes)
         sentences = misplaced + self.problems.sentences
-        if sentences or not (server and ledger and classifier and state and energy):
+        if sentences or not (server and ledger and classifier and state and energy and preprocess):
             raise ConfigError(sentences)
         return Config(
             path=self.path,
@@ -193,6 +197,7 @@ class _Reader:
             cache=cache,
             energy=energy,
             signals=signals,
+            preprocess=preprocess,
         )
 
     def upstreams(self) -> dict[str, Upstream]:
@@ -242,10 +247,12 @@ class _Reader:
                 found[name.lower()] = Route(**dict(pair), policy=policy)
         return found
 
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self, preprocess: Preprocess | None) -> tuple[Rule, ...]:
         rules = self.listed("rules", Rule)
         for i, rule in rules.items():
             self.check_upstream(("rules", i, "then", "upstream"), rule.then.upstream)
+        for key, value, what in of_preprocess(preprocess, rules, self.table(("upstreams",))) if preprocess else ():
+            self.problems.add(key, value, what)
         return tuple(rules.values())
 
     def budgets(self, routes: dict[str, Route]) -> tuple[Budget, ...]:
@@ -276,7 +283,7 @@ class _Reader:
 
     def check_tables(self) -> None:
         known = ["schema_version", "server", "upstreams", "classifier", "routes", "rules", "ledger", "state", "budgets"]
-        known += ["cache", "energy", "signals"]
+        known += ["cache", "energy", "signals", "preprocess"]
         for key in self.data:
             if key not in known:
                 self.problems.add((key,), self.data[key], "is not a known table" + nearest(key, known))

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import orjson
 
 from weighbridge import drafting, interpreting, sessions
+from weighbridge.assisting import Assisting
 from weighbridge.attempts import Attempts, Failure
 from weighbridge.cache import Cache, Kept
 from weighbridge.errors import BadRequest, Unavailable, UpstreamError, WeighbridgeError
 from weighbridge.ledger.base import Closing, EndReason, Ledger
 from weighbridge.metering import Meter
 from weighbridge.planning import Planner, explained
+from weighbridge.preprocess.tables import Preprocess
 from weighbridge.reusing import Reusing, again
 from weighbridge.schemas import Request
 from weighbridge.shadowing import Shadowing
@@ -61,6 +63,7 @@ class Gateway:
         meter: Meter | None = None,
         shadowing: Shadowing | None = None,
         signals: Signals | None = None,
+        preprocess: Preprocess | None = None,
     ) -> None:
         self._planner = planner
         self._ledger = ledger
@@ -71,6 +74,7 @@ class Gateway:
         self._meter = meter
         self._shadowing = shadowing
         self._signals = signals
+        self._assisting = Assisting(preprocess or Preprocess(), attempts)
 
     async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""
@@ -81,6 +85,7 @@ class Gateway:
         trip = await self._begin(request)
         if kept := self._reusing.look(trip):
             return Answer(trip, b"".join(kept.parts), {}, await self._given_again(trip, kept))
+        await self._assisting.help(trip)
         completion = await self._attempts.make(trip, self._asking(trip))
         trip.answered()
         usage = completion.usage or Usage(
@@ -100,6 +105,7 @@ class Gateway:
         if kept := self._reusing.look(trip):
             await self._given_again(trip, kept)
             return Opened(trip, {}, Stream.content_type, again(kept))
+        await self._assisting.help(trip)
         stream, relay, first = await self._attempts.make(trip, self._asking_to_stream(trip))
         trip.answered()
         parts = self._reusing.keeping(trip, self._parts(trip, stream, relay, first))

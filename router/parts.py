@@ -74,9 +74,8 @@ class Parts:
         meter = Meter(counters() if config.energy.measure and here else (), here)
         self.shadowing = Shadowing.of(config.routes, self.ledger, prices, self.metrics, attempts, meter)
         signals = Signals(config.signals, self.ledger, self.metrics) if config.signals else None
-        self.gateway = Gateway(
-            self.planner, self.ledger, prices, self.metrics, attempts, cache, meter, self.shadowing, signals
-        )
+        rest = (cache, meter, self.shadowing, signals, config.preprocess)
+        self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, *rest)
 
     async def aopen(self, before: "Parts | None" = None) -> None:
         """Open what was not open before."""

@@ -12,7 +12,7 @@ _PAUSE_S = 0.25  # the longest first pause where it does not say; it doubles
 
 def pause(trip: Trip, error: UpstreamError, others: int, *, is_open: bool) -> float | None:
     """How long to wait before the same upstream is tried again; None for not at all. others: how many are left."""
-    made, upstream = len(trip.attempts), trip.plan.reach[trip.attempt.upstream]
+    made, upstream = trip.made, trip.plan.reach[trip.attempt.upstream]
     if isinstance(error, Loading) and upstream.is_loading and made < MOST:
         return 0.0 if upstream.loading != "spill" or not others else None  # what becomes of it is seen then
     if trip.plan.target.pin or made >= MOST:

@@ -62,6 +62,7 @@ class Plan:
     is_buffered: bool = False  # a stream is read whole before its first byte leaves, so that another can take over
     classifier: str | None = None  # the version of the one that scored it
     prepared: Prepared | None = None  # what a remote upstream is sent, where a rule asks for it
+    assists: frozenset[str] = frozenset()  # the steps that a local model does before that
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -106,7 +107,8 @@ class Planner:
         if rule and rule.then.deny is not None:
             raise Denied(rule.then.deny)
         fence = "local" if target.is_local_only or (rule and rule.then.fence) else None
-        ready, doubt = await _prepared(request, preparing) if preparing and not fence else (None, None)
+        redacting = [rule for rule in preparing if "redact" in rule.then.preprocess]
+        ready, doubt = await _prepared(request, redacting) if redacting and not fence else (None, None)
         fence = "local" if doubt else fence
         reach = self._local if fence else self._upstreams
         if not reach:
@@ -123,7 +125,7 @@ class Planner:
         if is_open(decision, route) and not is_named and request.dialect.is_scored:
             decision = by_task(decision, route, await asked.assessment(), reach)
         if doubt and decision.reason == "fence":
-            decision = replace(decision, detail=f"{preparing[0].name}: {doubt}")
+            decision = replace(decision, detail=f"{redacting[0].name}: {doubt}")
         name = rule.name if rule else preparing[0].name if preparing else None
         return Plan(
             target=target,
@@ -136,6 +138,7 @@ class Planner:
             is_buffered=route.recovery == "buffer",
             classifier=self._version if asked.found else None,
             prepared=ready,
+            assists=frozenset(step for rule in preparing for step in rule.then.preprocess if step != "redact"),
         )
 
     def target(self, model: str) -> Target:

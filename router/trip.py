@@ -1,7 +1,7 @@
 """The bookkeeping of one request: its clocks, its attempts and their money, as rows for the ledger. No effects."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from weighbridge.budgets import Hold
@@ -35,6 +35,7 @@ class Attempt:
     hold: Hold = field(default_factory=Hold)
     first_token_s: float | None = None
     share: Share | None = None  # of the energy that is drawn here
+    is_aside: bool = False  # its answer is not the request's: it helped to make that
 
 
 class Trip:
@@ -58,6 +59,7 @@ class Trip:
         self.skipped: dict[
             str, str
         ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name
+        self.helped: dict[str, str] = {}  # the steps that a local model was to do before, and what became of each
         self.seat: Seat | None = None  # its place at an upstream that has a line
         self.verdict: Judgement | None = None  # on its draft, once there is one
         self.may_escalate = True  # somebody else is there to be asked
@@ -68,8 +70,15 @@ class Trip:
 
     @property
     def upstream(self) -> str:
-        """Whose answer it is."""
+        """Whose answer it is, or should be."""
+        if self.attempts and self.attempt.is_aside:
+            return self.plan.decision.upstream
         return self.kept.upstream if self.kept else self.attempt.upstream
+
+    @property
+    def made(self) -> int:
+        """Attempts to answer, so far."""
+        return sum(not attempt.is_aside for attempt in self.attempts)
 
     @property
     def was_fallback(self) -> bool:
@@ -132,7 +141,8 @@ class Trip:
         if self.was_fallback or self.has_escalated:
             decision = self.plan.decision
             first = decision.upstream if self.was_fallback else decision.fallbacks[0]
-            codes = (e.error_code for e in self._ended if e.error_code and e.error_code != DRAFT_REJECTED)
+            ended = [end for made, end in zip(self.attempts, self._ended, strict=False) if not made.is_aside]
+            codes = (e.error_code for e in ended if e.error_code and e.error_code != DRAFT_REJECTED)
             return f"{first} {self.skipped.get(first) or next(codes, '')}".rstrip()
         return self.plan.decision.detail
 
@@ -153,7 +163,7 @@ class Trip:
     def unread_words(self) -> int:
         """How many more words the request has than the upstream says that it read tokens; no tokenizer has fewer."""
         last = self.total
-        if last.usage_source != "provider" or last.input_tokens is None:
+        if last.usage_source != "provider" or last.input_tokens is None or self.attempt.is_aside:
             return 0
         if self.request.text_length < 8 * last.input_tokens:  # mostly it has four characters to a token
             return 0
@@ -261,7 +271,7 @@ class Trip:
         last = self.total
         upstream = self.plan.reach[self.attempt.upstream]
         costs = [s.cost_nano_usd for s in self._ended]
-        return Closing(
+        closing = Closing(
             request_id=self.request.request_id,
             status=last.status,
             end_reason=last.end_reason,
@@ -284,6 +294,11 @@ class Trip:
             latency_s=self._now() - self.request.received_s,
             overhead_s=self.overhead_s,
         )
+        if not self.attempt.is_aside:
+            return closing
+        # It was helped with, and not answered.
+        end_reason = "refused" if last.end_reason == "ok" else last.end_reason
+        return closing._replace(upstream=None, model=None, location=None, end_reason=end_reason)
 
     @property
     def _ttft_s(self) -> float | None:
@@ -328,9 +343,14 @@ class Trip:
 
     def _baseline_cost(self, last: Settlement) -> int | None:
         """What the same tokens would have cost on the baseline. Without an answer there is nothing to compare."""
-        if self.attempt.upstream == self.plan.baseline and last.input_tokens is not None:
+        prepared, usage = self.plan.prepared, self.usage
+        is_remote = self.plan.reach[self.attempt.upstream].location == "remote"
+        spared = prepared.spared_tokens if prepared and is_remote else 0
+        if self.attempt.upstream == self.plan.baseline and usage and not spared:
             return last.cost_nano_usd
-        return self._cost_on_baseline(self.usage) if self.usage else None
+        if usage is None or self.attempt.is_aside:
+            return None
+        return self._cost_on_baseline(replace(usage, input_tokens=usage.input_tokens + spared))
 
     def _cost_on_baseline(self, usage: Usage) -> int | None:
         price = self._prices[self.plan.baseline]

@@ -20,7 +20,9 @@ FLOORS = (
     {"api", "asgi", "access", "connections", "cors"},
     {
         "gateway",
+        "assisting",
         "attempts",
+        "declining",
         "drafting",
         "interpreting",
         "pausing",

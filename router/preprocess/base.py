@@ -29,8 +29,10 @@ class Prepared:
     """What a remote upstream is sent in place of the request's own body.
 
     undo: None where nothing in the answer has to be taken back. counts: how much was done, by words of the step's own.
+    spared_tokens: about how many of the request's own it does not have.
     """
 
     body: Body
     undo: Undo | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    spared_tokens: int = 0
