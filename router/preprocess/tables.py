@@ -64,9 +64,10 @@ def problems(preprocess: Preprocess, rules: Mapping[int, Rule], upstreams: Mappi
     """What does not fit together: where, what stands there, and what to do."""
     for name, table in preprocess.steps.items():
         place = ("preprocess", name, "upstream")
-        if table.upstream not in upstreams:
+        named = upstreams.get(table.upstream)
+        if named is None:
             yield place, table.upstream, "is not an upstream: name a local one"
-        elif upstreams[table.upstream].get("location") != "local":
+        elif isinstance(named, dict) and named.get("location") != "local":
             yield place, table.upstream, "is not local: what is worked on must not leave for that"
     for i, rule in rules.items():
         yield from _without_table(i, rule.then.preprocess, preprocess)

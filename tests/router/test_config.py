@@ -19,6 +19,7 @@ from weighbridge.policies.always import Always
 from weighbridge.policies.rules import Rule, Then
 from weighbridge.policies.threshold import Threshold
 from weighbridge.policies.when import CONDITIONS
+from weighbridge.preprocess.tables import Clean, Compress, Preprocess
 from weighbridge.state.redis import Redis
 from weighbridge.tables import Shadow, Signalling
 from weighbridge.upstreams.base import Electricity, Limits, Upstream
@@ -125,7 +126,8 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     lines = []
     for line in DEFAULT.splitlines():
         bare = line.removeprefix("# ")
-        is_table = bare.startswith(("[upstreams", "[routes", "[[budgets", "[cache", "[energy", "[signals"))
+        tables = ("[upstreams", "[routes", "[[budgets", "[cache", "[energy", "[signals", "[preprocess")
+        is_table = bare.startswith(tables)
         is_setting = bare != line and (is_table or "= " in bare.split("#")[0])
         is_prose = not bare[:1].isalpha() or " = " not in bare or " " in bare.split(" = ")[0]
         lines.append(bare if is_setting and (bare.startswith("[") or not is_prose) else line)
@@ -142,6 +144,7 @@ def test_what_the_default_file_shows_commented_out_can_be_switched_on(folder: Pa
     assert config.energy.grid_gco2e_per_kwh == 350
     assert config.routes["auto"].shadow == Shadow(share=0.02, usd_per_day="1", judge="remote")
     assert config.signals == Signalling()
+    assert config.preprocess == Preprocess(compress=Compress(upstream="local"), clean=Clean(upstream="local"))
 
 
 MISTAKES = {
@@ -246,6 +249,22 @@ MISTAKES = {
     "one table for a list of them": (
         changed('[[rules]]\nname = "private"', '[rules]\nname = "private"').replace("[[rules]]", "[r]"),
         "config.toml:20: rules must be a list of tables, each under its own [[rules]]",
+    ),
+    "a step without its table": (
+        changed('then = { fence = "local" }', 'then = { preprocess = ["clean"] }'),
+        'then.preprocess = "clean" needs a local model: add [preprocess.clean] with upstream = "NAME"',
+    ),
+    "a step by a remote model": (
+        f'{GOOD}\n[preprocess.clean]\nupstream = "large"',
+        'preprocess.clean.upstream = "large" is not local: what is worked on must not leave for that',
+    ),
+    "a step by nobody": (
+        f'{GOOD}\n[preprocess.compress]\nupstream = "nobody"',
+        'preprocess.compress.upstream = "nobody" is not an upstream: name a local one',
+    ),
+    "a doubt of a step that is left out in doubt": (
+        changed('then = { fence = "local" }', 'then = { preprocess = ["clean"], on_doubt = "refuse" }'),
+        'on_doubt is for preprocess = ["redact"]',
     ),
     "a price as a number": (
         changed('input_usd_per_mtok = "0.15"', "input_usd_per_mtok = 0.15"),
