@@ -38,6 +38,10 @@ test *arguments:
 clients *names:
     "{{ bin }}/python" tests/clients/run.py {{ names }}
 
+# A real inference server, which answers with a tiny model made on the spot; needs torch and transformers[serving]
+real *arguments:
+    "{{ bin }}/python" -m pytest tests/real {{ arguments }}
+
 # Odd bodies by the thousand, over kept connections
 fuzz many="200000":
     WEIGHBRIDGE_FUZZ_BODIES={{ many }} "{{ bin }}/python" -m pytest tests/fuzz --capture=no

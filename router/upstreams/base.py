@@ -1,5 +1,6 @@
 """What an upstream is: it completes a chat, whole or as a stream."""
 
+import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,6 +15,7 @@ from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import NotServed
 from weighbridge.units import Usage, usd_per_mtok
+from weighbridge.upstreams.families import Quirk, quirks_of
 from weighbridge.wire import Body
 
 # What an answer of a server can be: another model's, or of a prompt that it did not read to the end.
@@ -120,6 +122,8 @@ class Upstream(BaseModel, ABC):
     queue: int = Field(default=32, ge=0)
     spill_after_s: float | None = Field(default=None, ge=0)
     loading: Literal["spill", "wait", "refuse"] = "spill"
+    quirks: tuple[Quirk, ...] | None = None
+    task_prefix: str | None = None
 
     _order = field_validator("wh_per_1k_output_tokens")(ascending)
 
@@ -150,6 +154,12 @@ class Upstream(BaseModel, ABC):
         if not self.noticed[oddity]:
             log.warning("the upstream of %s %s", self.model, what)
         self.noticed[oddity] += 1
+
+    async def known_quirks(self) -> frozenset[Quirk]:
+        """What its model does not know: as configured, or as the catalogue has it."""
+        if self.quirks is not None:
+            return frozenset(self.quirks)
+        return await asyncio.to_thread(quirks_of, self.model)  # the catalogue is read once, and takes a moment
 
     async def loaded(self, within_s: float) -> bool:
         """Wait for as long as it says that it loads. False where it still does in the end."""

@@ -14,6 +14,7 @@ from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
 from weighbridge.errors import Cut, Failed, Incapable, Refused, TimedOut, Unreachable, UpstreamError
 from weighbridge.upstreams.base import Completion, Limits, Stream, Upstream
+from weighbridge.upstreams.families import Quirk, suited
 from weighbridge.upstreams.http import refusal
 from weighbridge.wire import Body, error_fields, usage_of
 
@@ -55,6 +56,7 @@ class LiteLLM(Upstream):
     options: dict[str, Any] = Field(default_factory=dict)
 
     _litellm: ModuleType = PrivateAttr()
+    _quirks: frozenset[Quirk] | None = PrivateAttr(default=None)
     _is_openai_like: bool = PrivateAttr(default=False)
 
     async def aopen(self) -> None:
@@ -68,7 +70,7 @@ class LiteLLM(Upstream):
         }
 
     async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
-        answer = await self._call(body, self.limits.total_s)
+        answer = await self._call(await self._suited(body), self.limits.total_s)
         fields = _tidied(answer.model_dump(exclude_none=True, warnings=False), "message")
         if not fields.get("choices"):
             raise Failed("The upstream's answer is not a chat completion.", code="upstream_malformed")
@@ -77,7 +79,10 @@ class LiteLLM(Upstream):
     async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
         asked = body.fields.get("stream_options") or {}
         chunks = await self._call(
-            body, self.limits.first_token_s, stream=True, stream_options={**asked, "include_usage": True}
+            await self._suited(body),
+            self.limits.first_token_s,
+            stream=True,
+            stream_options={**asked, "include_usage": True},
         )
         return _LiteLLMStream(chunks, self.limits)
 
@@ -92,6 +97,11 @@ class LiteLLM(Upstream):
 
     async def aclose(self) -> None:
         await self._litellm.close_litellm_async_clients()
+
+    async def _suited(self, body: Body) -> Body:
+        if self._quirks is None:
+            self._quirks = await self.known_quirks()
+        return suited(body, self._quirks, self.task_prefix)
 
     def _provider(self) -> str:
         """The provider that the model's name means."""

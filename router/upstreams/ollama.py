@@ -15,6 +15,7 @@ from weighbridge.dialects.embeddings import EMBEDDINGS
 from weighbridge.errors import Cut, Failed, Incapable, Refused, Unreachable, UpstreamError
 from weighbridge.upstreams import ollama_translation as translation
 from weighbridge.upstreams.base import Completion, Stream
+from weighbridge.upstreams.families import Quirk, suited
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
 from weighbridge.upstreams.presence import Presence, of_ollama_server
 from weighbridge.wire import Body, error_fields
@@ -44,6 +45,7 @@ class Ollama(HttpUpstream):
     think: bool | str | None = None
     options: dict[str, bool | int | float | str | list[str]] = Field(default_factory=dict)
 
+    _quirks: frozenset[Quirk] | None = PrivateAttr(default=None)
     _cannot_think: bool = PrivateAttr(default=False)  # learnt from its first refusal
 
     @field_validator("base_url")
@@ -89,6 +91,9 @@ class Ollama(HttpUpstream):
         return f"Ollama {version} has {self.model}{_window(shown, self.context_window)}{_warning(version)}"
 
     async def _ask(self, body: Body, *, is_stream: bool) -> Reply:
+        if self._quirks is None:
+            self._quirks = await self.known_quirks()
+        body = suited(body, self._quirks, self.task_prefix)
         wanted = translation.request(body.fields, self._settings(), is_stream=is_stream)
         if self._cannot_think:
             wanted.pop("think", None)

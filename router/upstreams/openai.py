@@ -2,22 +2,27 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from weighbridge.dialects.base import Dialect
 from weighbridge.dialects.chat import CHAT
+from weighbridge.dialects.completions import COMPLETIONS
 from weighbridge.errors import Failed, NotServed, Refused, UpstreamError
+from weighbridge.upstreams import prompting
 from weighbridge.upstreams.adapting import Lack, adapted, lack_of
 from weighbridge.upstreams.base import Completion, Forward, Stream
+from weighbridge.upstreams.families import Quirk, is_prompted, quirk_of, suited
 from weighbridge.upstreams.http import HttpUpstream, Reply, parsed
 from weighbridge.upstreams.presence import is_same_model
 from weighbridge.upstreams.quirks import Tidy, tidied
 from weighbridge.upstreams.sse import Splitter
 from weighbridge.wire import Body, error_fields, parse
+
+T = TypeVar("T")
 
 # What ends a stream: with the rest of the body read, its connection can serve again.
 _LAST = re.compile(rb'^\[DONE\]$|"type"\s*:\s*"(?:response\.(?:completed|incomplete|failed)|message_stop)"')
@@ -54,6 +59,38 @@ class OpenAI(HttpUpstream):
         return path != "/messages" and path not in self._learnt.missing
 
     async def complete(self, body: Body, dialect: Dialect = CHAT) -> Completion:
+        if dialect is not CHAT:
+            return await self._completed(body, dialect)
+        spoken, completion = await self._suiting(body, self._completed)
+        if spoken is CHAT:
+            return completion
+        return replace(completion, body=prompting.answered(completion.body))
+
+    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
+        if dialect is not CHAT:
+            return await self._streamed(body, dialect)
+        spoken, stream = await self._suiting(body, self._streamed)
+        return stream if spoken is CHAT else prompting.Chatting(stream)
+
+    async def _suiting(self, body: Body, act: Callable[[Body, Dialect], Awaitable[T]]) -> tuple[Dialect, T]:
+        """Ask as the model can be asked; where its refusal shows another quirk, once more with that in mind."""
+        while True:
+            if self._learnt.quirks is None:
+                self._learnt.quirks = await self.known_quirks()
+            quirks = self._learnt.quirks
+            dialect: Dialect = CHAT
+            sent = suited(body, quirks, self.task_prefix)
+            if is_prompted(quirks):
+                sent, dialect = prompting.asked(sent), COMPLETIONS
+            try:
+                return dialect, await act(sent, dialect)
+            except Refused as refusal:
+                learnt = quirk_of(refusal, body.fields)
+                if learnt is None or learnt in quirks:
+                    raise
+                self._learnt.quirks = quirks | {learnt}
+
+    async def _completed(self, body: Body, dialect: Dialect) -> Completion:
         reply = await self._post(dialect, body, first_token_s=None)
         raw = await reply.body()
         fields = parsed(raw)
@@ -67,7 +104,7 @@ class OpenAI(HttpUpstream):
             raw = tidied(raw)
         return Completion(raw, dialect.usage_of(fields), reply.headers)
 
-    async def stream(self, body: Body, dialect: Dialect = CHAT) -> Stream:
+    async def _streamed(self, body: Body, dialect: Dialect) -> Stream:
         reply = await self._post(dialect, body, first_token_s=self.limits.first_token_s)
         if not reply.content_type.startswith("text/event-stream"):
             raise _nonsense(await reply.body())
@@ -131,10 +168,11 @@ class OpenAI(HttpUpstream):
 
 @dataclass(slots=True)
 class _Learnt:
-    """What a server turned out not to take, and not to have."""
+    """What a server turned out not to take, and not to have, and its model not to know."""
 
     lacks: frozenset[Lack]
     missing: set[str] = field(default_factory=set)
+    quirks: frozenset[Quirk] | None = None
 
 
 class EventStream(Stream):

@@ -387,3 +387,12 @@ async def test_a_client_that_asks_for_it_itself_is_told_that_it_cannot_be_had(se
     claude = await upstream("anthropic/claude-3-haiku-20240307", base_url=server.url.removesuffix("/v1"))
     with pytest.raises(Incapable):
         await claude.complete(ask(logprobs=True))
+
+
+async def test_a_model_with_quirks_is_asked_as_it_can_be(server, upstream):
+    t5 = await upstream(quirks=("encoder_decoder", "task_prefix"))
+    await t5.complete(ask(messages=[{"role": "user", "content": "Translate to German: Hello."}]))
+    assert server.chats[0].json["messages"] == [{"role": "user", "content": "translate English to German: Hello."}]
+    with pytest.raises(Incapable):
+        await t5.stream(ask(tools=[{"type": "function", "function": {"name": "f"}}], stream=True))
+    assert len(server.chats) == 1

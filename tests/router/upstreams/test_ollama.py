@@ -375,3 +375,24 @@ def test_config_builds_it_by_name_and_refuses_the_other_endpoint():
     assert isinstance(upstream, Ollama)
     with pytest.raises(ValueError, match="leave out the /v1"):
         Ollama(model=MODEL, location="local", base_url="http://127.0.0.1:11434/v1/")
+
+
+async def test_a_model_without_a_system_role_or_tools_is_asked_as_it_can_be(server, ollama):
+    server.always(respond(200, WHOLE))
+    upstream = await ollama(quirks=("no_system_role", "no_tools"))
+    await upstream.complete(
+        ask(messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}])
+    )
+    assert server.chats[0].json["messages"] == [{"role": "user", "content": "Be brief.\n\nHi"}]
+    with pytest.raises(Incapable):
+        await upstream.complete(ask(tools=[{"type": "function", "function": {"name": "f"}}]))
+    assert len(server.chats) == 1
+
+
+async def test_a_base_model_gets_a_conversation_as_one_text(server, ollama):
+    server.always(respond(200, WHOLE))
+    upstream = await ollama(quirks=("completions_only",))
+    turns = [("user", "Hi"), ("assistant", "Ho"), ("user", "Hu")]
+    await upstream.complete(ask(messages=[{"role": role, "content": text} for role, text in turns]))
+    (message,) = server.chats[0].json["messages"]
+    assert message == {"role": "user", "content": "User: Hi\n\nAssistant: Ho\n\nUser: Hu\n\nAssistant:"}
