@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 from failing import Failing
-from fencing import Recorder, request_id
+from fencing import Recorder
 from scripted import SENTENCE, Behaviour, Seen, completion_body, events
 
+from weighbridge.api import new_request_id
 from weighbridge.attempts import Failure
 from weighbridge.config import load
 from weighbridge.dialects.chat import CHAT
@@ -71,7 +72,7 @@ async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
 def asking(*, is_stream: bool) -> Request:
     fields = {"model": "auto", "messages": [{"role": "user", "content": "hello"}], "stream": is_stream}
     body = Body(json.dumps(fields), fields)
-    return Request(request_id(), CHAT, body, "ann", {}, time.monotonic(), datetime.now(UTC))
+    return Request(new_request_id(), CHAT, body, "ann", {}, time.monotonic(), datetime.now(UTC))
 
 
 async def got(parts: Parts, request: Request) -> str:
