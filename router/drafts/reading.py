@@ -15,13 +15,17 @@ class Call:
 
 @dataclass(slots=True)
 class Draft:
-    """One choice of an answer. finish_reason: None while it is on its way. refusal: the server's own word for one."""
+    """One choice of an answer.
+
+    finish_reason: None while it is on its way. refusal: the server's own word for one. has_media: sound or pictures.
+    """
 
     text: str = ""
     calls: dict[int, Call] = field(default_factory=dict)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: str | None = None
     refusal: bool = False
+    has_media: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -31,6 +35,9 @@ class Draft:
         """Add a message, or a piece of one. Whether it holds anything of the answer itself."""
         text, refusal = delta.get("content"), delta.get("refusal")
         calls = [call for call in _list(delta.get("tool_calls")) if isinstance(call, Mapping)]
+        if isinstance(older := delta.get("function_call"), Mapping):
+            calls.append({"function": older})
+        self.has_media |= bool(delta.get("audio") or delta.get("images"))
         if isinstance(text, str):
             self.text += text
         if isinstance(refusal, str) and refusal:
@@ -38,12 +45,12 @@ class Draft:
             self.refusal = True
         for at, call in enumerate(calls):
             self._called(call, at)
-        return bool(text or refusal or calls)
+        return bool(text or refusal or calls or self.has_media)
 
     def _called(self, call: Mapping[str, Any], at: int) -> None:
         index = call.get("index")
         known = self.calls.setdefault(index if isinstance(index, int) else at, Call())
-        function = call.get("function")
+        function = call.get("function") or call.get("custom")
         if isinstance(function, Mapping):
             name, arguments = function.get("name"), function.get("arguments")
             known.name += name if isinstance(name, str) else ""

@@ -12,7 +12,7 @@ BAD_CALL, BAD_ARGUMENTS, NO_CALL = "unknown_tool", "invalid_arguments", "no_tool
 FAULTS = (EMPTY, BAD_JSON, BAD_SCHEMA, BAD_CALL, BAD_ARGUMENTS, NO_CALL)
 
 _MOST_NODES = 2_000  # of a schema, its references written out
-_MOST_JSON = 200_000  # characters; what is longer is not held against a schema
+_MOST_WORK = 20_000_000  # nodes times characters; beyond that an answer is not held against its schema
 _LOOSE = {"pattern"}  # left out: a client's pattern could keep us busy for ever
 _NOTHING: Mapping[str, Any] = {}
 _OPENS = {"json_object": "{", "json_schema": '{["-0123456789tfn'}
@@ -24,7 +24,7 @@ def faults_of(draft: Draft, asked: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _faults(draft: Draft, asked: Mapping[str, Any]) -> Iterator[str]:
-    if draft.is_whole and not draft.text.strip() and not draft.calls:
+    if draft.is_whole and not (draft.text.strip() or draft.calls or draft.has_media):
         yield EMPTY
         return
     if draft.calls or _must_call(asked):
@@ -51,7 +51,7 @@ def _in_json(text: str, kind: str, wanted: Mapping[str, Any]) -> Iterator[str]:
     if kind == "json_object":
         if not isinstance(value, dict):
             yield BAD_JSON
-    elif len(text) <= _MOST_JSON and not _fits(value, _mapping(wanted, "json_schema").get("schema")):
+    elif not _fits(value, _mapping(wanted, "json_schema").get("schema"), len(text)):
         yield BAD_SCHEMA
 
 
@@ -74,7 +74,9 @@ def _in_calls(draft: Draft, asked: Mapping[str, Any]) -> Iterator[str]:
             arguments = read(call.arguments or "{}")
         except ValueError:
             arguments = None
-        if not isinstance(arguments, dict) or not _fits(arguments, tools[call.name].get("parameters")):
+        if not isinstance(arguments, dict) or not _fits(
+            arguments, tools[call.name].get("parameters"), len(call.arguments)
+        ):
             yield BAD_ARGUMENTS
 
 
@@ -102,32 +104,36 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _fits(value: Any, schema: Any) -> bool:
-    """Whether a client's schema allows a value. One that makes no sense, or is not understood, forbids nothing."""
+def _fits(value: Any, schema: Any, size: int) -> bool:
+    """Whether a client's schema allows a value. One that makes no sense, or is not understood, forbids nothing.
+
+    size: characters of the value as it was written.
+    """
     try:
-        plain = written_out(schema)
+        writer = _Writer(schema)
+        plain = writer.of(schema, ())
+        if writer.nodes * size > _MOST_WORK:
+            return True
         check(plain)
         return fits(value, plain)
     except (UnknownKeyword, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError):
         return True
 
 
-def written_out(schema: Any) -> Any:
-    """A schema with its own references in place, and so of a known size. Raises UnknownKeyword where it has no end."""
-    return _Writer(schema).of(schema, ())
-
-
 class _Writer:
-    """Writes one schema out."""
+    """Writes one schema out, with its own references in place, and so of a known size."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._nodes = 0
+        self.nodes = 0
 
     def of(self, value: Any, within: tuple[str, ...]) -> Any:
-        """within: the references that led here. One that leads back into itself is taken for anything."""
-        self._nodes += 1
-        if self._nodes > _MOST_NODES:
+        """within: the references that led here. One that leads back into itself is taken for anything.
+
+        Raises UnknownKeyword where there is no end of it.
+        """
+        self.nodes += 1
+        if self.nodes > _MOST_NODES:
             raise UnknownKeyword("the schema is too large")
         if isinstance(value, list):
             return [self.of(item, within) for item in value]
@@ -143,7 +149,10 @@ class _Writer:
     def _member(self, key: str, value: Any, within: tuple[str, ...]) -> Any:
         if key == "properties" and isinstance(value, Mapping):  # names of the client's own, which no keyword is
             return {name: self.of(inner, within) for name, inner in value.items()}
-        return value if key in {"enum", "const", "default", "examples"} else self.of(value, within)
+        if key in {"enum", "const", "default", "examples"}:
+            self.nodes += len(value) if isinstance(value, list) else 1
+            return value
+        return self.of(value, within)
 
     def _at(self, reference: str) -> Any:
         found = self._root

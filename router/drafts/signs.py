@@ -8,6 +8,7 @@ _OPENING = 240  # characters: who refuses says so at once
 _FEW = 24  # words; fewer repeat nothing worth the name
 _PROSE = 40  # words; a shorter answer may well end without a full stop
 _RUN = 4  # words
+_OF_AN_ASK = 4000  # characters
 _ROUNDS = 4  # of the same, one after the other, are a loop
 _LONGEST_ROUND = 160  # characters
 _SHORTEST_LOOP = 40
@@ -93,7 +94,7 @@ def breaks_off(text: str) -> bool:
 
 def is_other_language(ask: str, text: str) -> bool:
     """The answer is in another language than the ask, which wants none. False where either cannot be told."""
-    if _TRANSLATES.search(ask):
+    if _TRANSLATES.search(ask[:_OF_AN_ASK]):
         return False
     asked = language_of(ask)
     if asked is None:

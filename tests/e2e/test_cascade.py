@@ -18,6 +18,10 @@ from scripted import (
     stream,
 )
 
+from weighbridge.ledger.chain import audit
+from weighbridge.ledger.sqlite import SQLite
+from weighbridge.reports.report import report
+
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 REFUSAL = "I'm sorry, but I can't help with that request."
 POLICY = {"use": "cascade", "threshold": 0.5}
@@ -218,6 +222,11 @@ def test_the_discarded_draft_is_on_record_and_in_the_savings(start, local, remot
     assert row["baseline_cost_nano_usd"] == second["cost_nano_usd"]
     assert answer.headers["x-weighbridge-saved-usd"] == "-0.000002"
     assert row["latency_s"] >= first["latency_s"] + second["latency_s"]
+    assert row["ttft_s"] >= second["ttft_s"] + first["latency_s"]
+    ledger = SQLite(path=str(gateway.ledger_path))
+    told = report(ledger).total.savings
+    assert (told.cost_nano_usd, told.saved_nano_usd) == (row["cost_nano_usd"], -2_000)
+    assert not audit(ledger.links()).findings
 
 
 def test_no_more_of_a_draft_is_read_than_is_needed_to_judge_it(gateway, local, remote):

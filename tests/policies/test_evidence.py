@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -32,17 +32,20 @@ def test_a_plain_draft_of_an_easy_ask_is_good_enough():
 
 
 @pytest.mark.parametrize("sign", ["is_refusal", "is_truncated", "is_unfinished", "is_looping", "is_other_language"])
+@settings(deadline=None)
 @given(draft=drafts)
 def test_no_bad_sign_makes_a_draft_better(sign, draft):
     assert p_accept(replace(draft, **{sign: True}), PRIOR) <= p_accept(replace(draft, **{sign: False}), PRIOR)
 
 
+@settings(deadline=None)
 @given(draft=drafts)
 def test_what_is_useless_is_never_accepted(draft):
     found = verdict(replace(draft, faults=("invalid_json",)), PRIOR, 0.0)
     assert (found.is_accepted, found.p, found.why) == (False, 0.0, "invalid_json")
 
 
+@settings(deadline=None)
 @given(draft=drafts, accept=st.floats(0, 1))
 def test_a_verdict_fits_into_a_header_and_its_word_into_a_metric(draft, accept):
     found = verdict(draft, PRIOR, accept)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import chunk, completion_body
 
@@ -58,6 +58,16 @@ def test_thoughts_begin_a_draft_and_are_no_part_of_it():
     assert not reading.has_begun
     reading.chunk(chunk("m", {"reasoning_content": "Hm."}))
     assert (reading.has_begun, reading.pieces) == (True, 0)
+
+
+def test_older_and_other_calls_are_calls_and_sound_is_something():
+    older = read(choice(None, "function_call", function_call={"name": "f", "arguments": "{}"})).drafts[0]
+    custom = {"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}
+    other = read(choice(None, "tool_calls", tool_calls=[custom])).drafts[0]
+    described = {"functions": [{"name": "f"}], "tools": [{"type": "custom", "custom": {"name": "f"}}]}
+    sound = read(choice(None, audio={"data": "AAAA"})).drafts[0]
+    for draft in (older, other, sound):
+        assert evidence_of(draft, described, ASK, None).faults == ()
 
 
 def test_the_mean_and_the_lowest_tenth_are_read():
@@ -123,6 +133,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_whatever_a_server_sends_is_read(value):
     reading = Reading()

@@ -1,7 +1,7 @@
 """Signs of a bad answer: what is one, and what only looks like one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighbridge.drafts.signs import breaks_off, is_other_language, loops, refuses, repeated
@@ -86,6 +86,7 @@ def test_another_language_than_the_asks_is_seen():
     assert not is_other_language("Paris?", german)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=500), st.text(max_size=500))
 def test_every_text_can_be_read(ask, text):
     refuses(text), loops(text), breaks_off(text), is_other_language(ask, text)
