@@ -118,7 +118,8 @@ def _promised(config: Config, policy: Policy, path: Path | None, wanted: Wanted,
         show_notes(notes)
     score, abstained = scores_of(config.make_classifier(), labels.prompt)
     # Where it abstains no threshold decides: such a request goes where the policy says.
-    unsure = 1.0 if getattr(policy, "when_unsure", "large") == "large" else 0.0
+    # A cascade has the small one draft it, and of what verifying adds nothing is known here.
+    unsure = 1.0 if getattr(policy, "when_unsure", "small") == "large" else 0.0
     score = np.where(abstained > 0, unsure, score)
     kept = promise(
         score, labels.small, labels.large, quality=wanted.quality, confidence=wanted.confidence, over=wanted.over
