@@ -45,4 +45,4 @@ class Cascade(Policy):
             reason: Reason = "budget" if situation.pressure else "below_threshold"
             return Decision(small, others, reason, f"{detail}, not verified", threshold)
         verify = Verification(accept, self.hold_tokens, self.hold_s, self.ask_logprobs, self.weights)
-        return Decision(small, others, "cascade_accepted", detail, threshold, verify)
+        return Decision(small, others, "cascade_accepted", f"{detail}, drafted", threshold, verify)

@@ -19,7 +19,7 @@ def scored(score: float, pressure: float = 0.0) -> Situation:
 def test_below_the_threshold_the_small_model_drafts():
     decision = Cascade(accept=0.8, hold_tokens=9).decide(scored(0.3))
     assert (decision.upstream, decision.fallbacks, decision.reason) == ("slm", ("llm",), "cascade_accepted")
-    assert (decision.detail, decision.threshold) == ("score 0.30 < 0.50", 0.5)
+    assert (decision.detail, decision.threshold) == ("score 0.30 < 0.50, drafted", 0.5)
     assert decision.verify is not None
     assert (decision.verify.accept, decision.verify.hold_tokens) == (0.8, 9)
 
