@@ -50,8 +50,10 @@ async def complete(upstream: Upstream, trip: Trip, tell: Tell) -> Completion:
     answer = orjson.loads(completion.body)
     reading = Reading()
     reading.whole(answer)
-    estimated = Usage(request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated")
-    _judge(reading, asked, trip, tell, completion.usage or estimated)
+    usage = completion.usage or Usage(
+        request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
+    )
+    _judge(reading, asked, trip, tell, usage)
     body = unasked.without(completion.body, answer) if asked.body.added else completion.body
     if asked.translation:
         shown = asked.translation.answer(orjson.loads(body))
