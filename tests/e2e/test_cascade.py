@@ -378,7 +378,7 @@ def test_ollamas_own_logprobs_are_evidence(start, local, remote):
 
 
 def test_a_draft_that_cannot_be_had_is_no_verdict_on_it(gateway, local, remote):
-    local.then(respond(500, {}))
+    local.always(respond(500, {}))
     assert reason(ask(gateway)) == "fallback"
 
 
