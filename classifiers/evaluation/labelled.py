@@ -93,6 +93,12 @@ class Labels:
                 f"in every row the large model's answer is {how} the small one's by the same score ({gap[0]:g}), so"
                 " there is nothing to tell apart: label prompts of both kinds"
             )
+        if float(np.ptp(self.falls_short)) == 0:
+            which = "every" if self.falls_short[0] else "no"
+            raise TooLittle(
+                f"the small model's answer falls short in {which} row, so there is nothing to tell apart: label prompts"
+                " of both kinds"
+            )
 
 
 def stem_of(prompt: str) -> str:

@@ -1,5 +1,7 @@
 """Labels: what they must hold, and how they are parted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,15 @@ def test_too_few_and_too_alike_is_refused() -> None:
     with pytest.raises(TooLittle, match="better than the small one's by the same score \\(1\\)"):
         labels(100, gap=1).check()
     labels(100).check()
+
+
+@pytest.mark.parametrize(("gaps", "which"), [((0.0, -1.0), "no"), ((1.0, 0.5), "every")])
+def test_labels_of_one_class_are_refused_though_their_scores_differ(gaps: tuple[float, float], which: str) -> None:
+    rows = labels(100)
+    small = np.where(np.arange(100) % 2, *gaps)
+    some = replace(rows, small=0.5 - small / 2, large=0.5 + small / 2)
+    with pytest.raises(TooLittle, match=f"falls short in {which} row"):
+        some.check()
 
 
 def test_rows_are_taken_with_all_their_columns() -> None:
