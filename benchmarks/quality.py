@@ -16,8 +16,8 @@ DIR holds `pairs.parquet`, one row per question with `prompt`, `dataset`, `split
 
 The last two are means of three draws, and so are the ends of their intervals. Rows of one stem are never on both sides.
 Brackets are 95 % intervals of a bootstrap over stems. Beside the heads stand length alone, chance, and a shuffled score
-at the same cost, which is exact: the mean of all shuffles. Quality and lift are as `weighbridge fit` prints them, with
-half of the calls to the large model.
+at the same cost, which is exact: the mean of all shuffles. Lift is the quality above that, averaged over every share of
+large calls. All figures are those that `weighbridge fit` prints.
 
 --out is a folder for the picture and the pieces that are done: a run that was stopped goes on there, unless the code or
 the data changed. --quick takes 1,200 questions of each dataset and one draw. Ends with 1 when a goal is missed.
@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +72,25 @@ ROUNDS, ROUNDS_OF_DRAWS, QUICK_ROWS = 200, 60, 1200
 
 @dataclass(frozen=True)
 class Piece:
-    """What one setting gave: its rows, and the scores whose curve is drawn."""
+    """What one setting gave: its rows, the scores whose curve is drawn, and how long it took."""
 
     rows: list[Row]
     score: Floats
+    took_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class Study:
-    """All rows, public ones and our own, and what a head sees of them. draws: how many for a few labels."""
+    """All rows, public ones and our own. cache: of embeddings. draws: how many for a few labels."""
 
     rows: Rows
-    inputs: Inputs
+    cache: Path | None
     draws: int
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What a head sees of them."""
+        return embed.read(self.rows.prompt, embed.open_encoder(SHIPPED), self.cache)
 
     @property
     def names(self) -> list[str]:
@@ -103,7 +110,7 @@ def study(data: Path, cache: Path | None, *, is_quick: bool) -> Study:
             ranks[here] = shuffled_ranks(public.stem[here], 0)
         public = public[ranks < QUICK_ROWS]
     rows = joined(public, own[own.dataset == dataset.OWN])
-    return Study(rows, embed.read(rows.prompt, embed.open_encoder(SHIPPED), cache), 1 if is_quick else 3)
+    return Study(rows, cache, 1 if is_quick else 3)
 
 
 def joined(one: Rows, other: Rows) -> Rows:
@@ -235,14 +242,15 @@ _RECIPE = (calibrate, comparison, dataset, ensemble, features, fit, heads, metri
 def kept(all_rows: Study, name: str, setting: str, out: Path | None, digest: str) -> Piece:
     path = out / "pieces" / f"{name}, {setting}.json" if out else None
     if path and path.is_file() and (known := json.loads(path.read_text(encoding="utf-8")))["digest"] == digest:
-        return Piece([row_of(row) for row in known["rows"]], np.array(known["score"]))
+        return Piece([row_of(row) for row in known["rows"]], np.array(known["score"]), known["took_s"])
     began = time.monotonic()
     piece = SETTINGS[setting](all_rows, name)
-    print(f"{name}, {setting}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    piece = replace(piece, took_s=time.monotonic() - began)
+    print(f"{name}, {setting}: {piece.took_s:.0f} s", file=sys.stderr, flush=True)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        score = piece.score.round(6).tolist()
-        path.write_text(json.dumps({"digest": digest, "rows": [asdict(r) for r in piece.rows], "score": score}))
+        said = {"rows": [asdict(row) for row in piece.rows], "score": piece.score.round(6).tolist()}
+        path.write_text(json.dumps({"digest": digest, "took_s": piece.took_s, **said}), encoding="utf-8")
     return piece
 
 
@@ -265,7 +273,7 @@ def digest_of(data: Path, *, is_quick: bool) -> str:
 def panels(all_rows: Study, scores: dict[str, dict[str, Floats]]) -> list[Panel]:
     found = []
     for name, by_setting in scores.items():
-        rows, _ = all_rows.of(name)
+        rows = all_rows.rows[all_rows.rows.dataset == name]
         length = np.log1p([float(len(prompt)) for prompt in rows.prompt])
         found.append(Panel(name, rows.small, rows.large, {**by_setting, LENGTH: length}))
     return found
@@ -280,19 +288,21 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="1,200 questions of each, one draw")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    began, digest = time.monotonic(), digest_of(given.data, is_quick=given.quick)
+    digest = digest_of(given.data, is_quick=given.quick)
     all_rows = study(given.data, given.cache, is_quick=given.quick)
     if unknown := set(given.only or ()) - set(all_rows.names):
         parser.error(f"{', '.join(sorted(unknown))}: the data holds {', '.join(all_rows.names)}")
     rows: list[Row] = []
     scores: dict[str, dict[str, Floats]] = {}
+    took_s = 0.0
     for name in given.only or all_rows.names:
         pieces = {setting: kept(all_rows, name, setting, given.out, digest) for setting in SETTINGS}
         rows += [row for piece in pieces.values() for row in piece.rows]
+        took_s += sum(piece.took_s for piece in pieces.values())
         scores[name] = {setting: piece.score for setting, piece in pieces.items()}
     if given.out:
         (given.out / "quality.svg").write_text(picture(panels(all_rows, scores)), encoding="utf-8")
-    return show(rows, time.monotonic() - began, as_json=given.json)
+    return show(rows, took_s, as_json=given.json)
 
 
 def show(rows: Sequence[Row], took_s: float, *, as_json: bool) -> int:
@@ -303,7 +313,9 @@ def show(rows: Sequence[Row], took_s: float, *, as_json: bool) -> int:
         print(json.dumps(told, indent=1))
         return is_missed
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    print(f"{now}  {took_s:.0f} s, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n\n{as_markdown(rows)}\n")
+    print(
+        f"{now}  {took_s:.0f} s in all, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n\n{as_markdown(rows)}\n"
+    )
     told_goals = [(g.what, g.measured, g.wanted, "PASS" if g.is_met else "MISSED") for g in judged]
     print(table([("goal", "measured", "wanted", ""), *told_goals]), published(), sep="\n\n")
     return is_missed

@@ -62,7 +62,6 @@ COLUMNS = {
     "cpt50": "CPT50",
     "cpt80": "CPT80",
     "cost_at_95": "cost at 95 %",
-    "quality": "quality at half",
     "lift": "lift",
 }
 
