@@ -225,7 +225,8 @@ def mean(lines: Sequence[Line]) -> Line:
     measured = {
         f.name: [getattr(line, f.name) for line in lines] for f in fields(Line) if f.name not in {"name", "rows"}
     }
-    return replace(lines[0], **{name: of(values) for name, values in measured.items() if None not in values})
+    means: dict[str, Any] = {name: of(values) for name, values in measured.items() if None not in values}
+    return replace(lines[0], **means)
 
 
 def labels_of(rows: Rows) -> Labels:
@@ -255,7 +256,9 @@ def kept(all_rows: Study, name: str, setting: str, out: Path | None, digest: str
 
 
 def row_of(found: dict[str, Any]) -> Row:
-    line = {name: Interval(**value) if isinstance(value, dict) else value for name, value in found["line"].items()}
+    line: dict[str, Any] = {
+        name: Interval(**value) if isinstance(value, dict) else value for name, value in found["line"].items()
+    }
     return Row(found["dataset"], found["setting"], Line(**line))
 
 
