@@ -56,7 +56,7 @@ def write(out: Path, name: str, rows: Rows, findings: Findings) -> None:
         "tasks": list(TASKS),
         "task_minimum": TASK_MINIMUM,
         "thresholds": {key: point.model_dump() for key, point in findings.thresholds.items()},
-        "files": {file: _record(out / file) for file in files},
+        "files": {file: record(out / file) for file in files},
         "encoder": {
             "model": "sentence-transformers/all-MiniLM-L6-v2",
             "licence": "Apache-2.0",
@@ -79,7 +79,7 @@ def name_of(head: bytes) -> str:
     return f"minilm-l6-1.{hashlib.sha256(head).hexdigest()[:8]}"
 
 
-def _record(path: Path) -> dict[str, object]:
+def record(path: Path) -> dict[str, object]:
     content = path.read_bytes()
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 

@@ -23,7 +23,7 @@ LENGTH_PRIOR = 0.3  # what a spread of the logarithm of the length adds, in spre
 def fit(inputs: Inputs, rows: Rows, weights: Floats) -> Head:
     """The head without its calibration. weights: how many times each of the three models counts."""
     head = models.joined(models.fit(fitting(inputs, rows)), weights)
-    task_w, task_b = _tasks(inputs, rows)
+    task_w, task_b = tasks(inputs, rows)
     return replace(head, lexical_w=length_prior(), task_w=task_w, task_b=task_b)
 
 
@@ -37,7 +37,7 @@ def fitting(inputs: Inputs, rows: Rows) -> Fitting:
     return Fitting(inputs, rows.target, rows.weight / rows.weight.mean())
 
 
-def _tasks(inputs: Inputs, rows: Rows) -> tuple[Singles, Singles]:
+def tasks(inputs: Inputs, rows: Rows) -> tuple[Singles, Singles]:
     """A softmax over the tasks, from our own prompts and the public ones whose domain says what they are."""
     known = (rows.task != "") & (rows.dataset != CHANGED)
     # All public rows together count as much as a fifth of our own: they know one task only.

@@ -6,7 +6,7 @@ LayerNormalization.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -14,36 +14,68 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 Array = NDArray[Any]
+Pooling = Literal["mean", "first"]
+
+ACTIVATIONS = {
+    "gelu": ("Gelu", "com.microsoft"),
+    "gelu_new": ("FastGelu", "com.microsoft"),
+    "gelu_pytorch_tanh": ("FastGelu", "com.microsoft"),
+    "relu": ("Relu", ""),
+}
 
 _OPSET, _IR = 17, 8
 _FUSED = "com.microsoft"  # onnxruntime's own operators
 
 
-def bert(weights: Mapping[str, Array], *, layers: int, heads: int, epsilon: float) -> bytes:
-    """The model file: input_ids (1, tokens) to embedding (1, size). weights: as transformers' BertModel names them."""
-    graph = _Graph(weights, epsilon)
+def bert(  # noqa: PLR0913  # what a BERT's config says, by name
+    weights: Mapping[str, Array],
+    *,
+    layers: int,
+    heads: int,
+    epsilon: float,
+    activation: str = "gelu",
+    shared: Sequence[str] = (),
+    pooling: Pooling = "mean",
+) -> bytes:
+    """The model file: input_ids (1, tokens) to embedding (1, size). weights: as transformers' BertModel names them.
+
+    An `embeddings_project` in them goes from the size of the embeddings to that of the layers. shared: for each layer
+    the prefix of the weights that it shares with others; without it each has its own.
+    """
+    graph = Graph(weights, epsilon, activation)
     states = graph.embedded()
+    if "embeddings_project.weight" in weights:
+        states = graph.dense("embeddings_project", states)
     for layer in range(layers):
-        states = graph.layer(f"encoder.layer.{layer}.", states, heads)
-    mean = graph.node("ReduceMean", [states], axes=[1], keepdims=0)
-    graph.node("LpNormalization", [mean], ["embedding"], axis=1, p=2)
-    return graph.file()
+        prefix = f"encoder.layer.{layer}."
+        states = graph.layer(prefix, states, heads, shared[layer] if shared else prefix)
+    return graph.pooled(states, pooling)
 
 
-class _Graph:
+class Graph:
     """Nodes and tensors so far. Each method adds some and returns the name of their output."""
 
-    def __init__(self, weights: Mapping[str, Array], epsilon: float) -> None:
-        self._weights = weights
+    def __init__(self, weights: Mapping[str, Array], epsilon: float, activation: str = "gelu") -> None:
+        self.weights = weights
         self._epsilon = epsilon
+        self._activation = ACTIVATIONS[activation]
+        self._size = weights["embeddings.word_embeddings.weight"].shape[1]  # of what was computed last
         self._nodes: list[Any] = []
-        self._tensors: list[Any] = []
+        self._tensors: dict[str, Any] = {}
 
-    def file(self) -> bytes:
-        size = self._weights["embeddings.word_embeddings.weight"].shape[1]
+    def pooled(self, states: str, pooling: Pooling) -> bytes:
+        """The file, whose end takes one vector of what was found for the tokens, of length 1."""
+        if pooling == "mean":
+            vector = self.node("ReduceMean", [states], axes=[1], keepdims=0)
+        else:
+            vector = self.node("Gather", [states, self.tensor("first", np.array(0, np.int64))], axis=1)
+        self.node("LpNormalization", [vector], ["embedding"], axis=1, p=2)
+        return self._file(self._size)
+
+    def _file(self, size: int) -> bytes:
         given = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, [1, "tokens"])
         found = helper.make_tensor_value_info("embedding", onnx.TensorProto.FLOAT, [1, size])
-        graph = helper.make_graph(self._nodes, "encoder", [given], [found], self._tensors)
+        graph = helper.make_graph(self._nodes, "encoder", [given], [found], list(self._tensors.values()))
         opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_FUSED, 1)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="weighbridge")
         content: bytes = model.SerializeToString(deterministic=True)
@@ -57,49 +89,66 @@ class _Graph:
         return named[0]
 
     def tensor(self, name: str, content: Array) -> str:
-        self._tensors.append(numpy_helper.from_array(np.ascontiguousarray(content), name))
+        """By its name; one that is there already is the same."""
+        if name not in self._tensors:
+            self._tensors[name] = numpy_helper.from_array(np.ascontiguousarray(content), name)
         return name
 
     def embedded(self) -> str:
         """What each token means, plus where it stands."""
-        table, scale, zero = in_bytes(self._weights["embeddings.word_embeddings.weight"])
+        return self.normed("embeddings.LayerNorm", self.node("Add", [self.words(), self.here()]))
+
+    def words(self) -> str:
+        """What each token means."""
+        table, scale, zero = in_bytes(self.weights["embeddings.word_embeddings.weight"])
         rows = self.node("Gather", [self.tensor("words", table), "input_ids"])
-        words = self.node("DequantizeLinear", [rows, self.tensor("words.s", scale), self.tensor("words.z", zero)])
-        kinds = _rounded(self._weights["embeddings.token_type_embeddings.weight"])
-        places = _rounded(self._weights["embeddings.position_embeddings.weight"]) + kinds[0]
+        return self.node("DequantizeLinear", [rows, self.tensor("words.s", scale), self.tensor("words.z", zero)])
+
+    def here(self) -> str:
+        """Where each token stands. All are of the first kind, where there are kinds."""
+        places = _rounded(self.weights["embeddings.position_embeddings.weight"])
+        if "embeddings.token_type_embeddings.weight" in self.weights:
+            places = places + _rounded(self.weights["embeddings.token_type_embeddings.weight"])[0]
         count = self.node("Shape", ["input_ids"], start=1, end=2)
         first = self.tensor("zero", np.zeros(1, np.int64))
-        here = self.node("Slice", [self.tensor("places", places), first, count])
-        return self._normed("embeddings.LayerNorm", self.node("Add", [words, here]))
+        return self.node("Slice", [self.tensor("places", places), first, count])
 
-    def layer(self, prefix: str, states: str, heads: int) -> str:
-        attended = self._attended(prefix + "attention.self.", states, heads)
-        added = self.node("Add", [self._dense(prefix + "attention.output.dense", attended), states])
-        states = self._normed(prefix + "attention.output.LayerNorm", added)
-        wide = self.node("Gelu", [self._dense(prefix + "intermediate.dense", states)], domain=_FUSED)
-        added = self.node("Add", [self._dense(prefix + "output.dense", wide), states])
-        return self._normed(prefix + "output.LayerNorm", added)
+    def layer(self, prefix: str, states: str, heads: int, weights: str | None = None) -> str:
+        """weights: the prefix of its weights, where it is not its own."""
+        own = prefix if weights is None else weights
+        attended = self._attended(prefix + "attention.self.", states, heads, own + "attention.self.")
+        added = self.node("Add", [self.dense(own + "attention.output.dense", attended), states])
+        states = self.normed(own + "attention.output.LayerNorm", added)
+        added = self.node("Add", [self.widened(own, states), states])
+        return self.normed(own + "output.LayerNorm", added)
 
-    def _attended(self, prefix: str, states: str, heads: int) -> str:
+    def widened(self, prefix: str, states: str) -> str:
+        """Through the wide part of a layer and back."""
+        kind, domain = self._activation
+        wide = self.node(kind, [self.dense(prefix + "intermediate.dense", states)], domain=domain)
+        return self.dense(prefix + "output.dense", wide)
+
+    def _attended(self, prefix: str, states: str, heads: int, own: str) -> str:
         """Query, key and value in one product."""
         parts = ("query", "key", "value")
-        matrix, scales = per_column(np.concatenate([self._weights[f"{prefix}{part}.weight"].T for part in parts], 1))
-        bias = np.concatenate([self._weights[f"{prefix}{part}.bias"] for part in parts])
+        matrix, scales = per_column(np.concatenate([self.weights[f"{own}{part}.weight"].T for part in parts], 1))
+        bias = np.concatenate([self.weights[f"{own}{part}.bias"] for part in parts])
         values, scale, zero = (f"{prefix}states{end}" for end in ("", ".s", ".z"))
         self.node("DynamicQuantizeLinear", [states], [values, scale, zero])
-        inputs = [values, self.tensor(prefix + "w", matrix), self.tensor(prefix + "b", bias), scale]
-        inputs += [self.tensor(prefix + "s", scales), "", zero]  # "": no mask
-        inputs += [self.tensor(prefix + "z", np.zeros_like(scales, np.int8))]
+        inputs = [values, self.tensor(own + "w", matrix), self.tensor(own + "b", bias), scale]
+        inputs += [self.tensor(own + "s", scales), "", zero]  # "": no mask
+        inputs += [self.tensor(own + "z", np.zeros_like(scales, np.int8))]
         return self.node("QAttention", inputs, domain=_FUSED, num_heads=heads)
 
-    def _dense(self, name: str, states: str) -> str:
-        matrix, scales = per_column(self._weights[name + ".weight"].T)
-        bias = self.tensor(name + ".b", self._weights[name + ".bias"])
+    def dense(self, name: str, states: str) -> str:
+        matrix, scales = per_column(self.weights[name + ".weight"].T)
+        self._size = len(scales)
+        bias = self.tensor(name + ".b", self.weights[name + ".bias"])
         inputs = [states, self.tensor(name + ".w", matrix), self.tensor(name + ".s", scales), "", bias]
         return self.node("DynamicQuantizeMatMul", inputs, domain=_FUSED)
 
-    def _normed(self, name: str, states: str) -> str:
-        inputs = [states, *(self.tensor(name + end, self._weights[name + end]) for end in (".weight", ".bias"))]
+    def normed(self, name: str, states: str) -> str:
+        inputs = [states, *(self.tensor(name + end, self.weights[name + end]) for end in (".weight", ".bias"))]
         return self.node("LayerNormalization", inputs, axis=-1, epsilon=self._epsilon)
 
 

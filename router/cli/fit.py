@@ -5,12 +5,13 @@ import os
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import typer
@@ -27,6 +28,7 @@ from weighbridge.errors import WeighbridgeError
 from weighbridge.learning import files as rows_in
 from weighbridge.learning.activation import artefact_change
 from weighbridge.learning.calls import Model
+from weighbridge.learning.encoders import write_base
 from weighbridge.learning.labels import Found, from_file
 from weighbridge.learning.making import Ask, CannotGoOn, How, Made, Maker, asks_of
 from weighbridge.planning import Planner
@@ -54,9 +56,13 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What becomes of a fit. output: the folder; None is one by its own name. force: use it though it is no better."""
+    """What becomes of a fit. output: the folder; None is one by its own name. force: use it though it is no better.
+
+    encoder: another one than the base's, by its folder or name.
+    """
 
     base: Path | None
+    encoder: str | None
     output: Path | None
     held_out: float | None
     activate: bool
@@ -72,6 +78,8 @@ def run(  # noqa: PLR0913  # the verb's options, by name
     """
     if sum((labels is not None, from_the_ledger, making is not None)) != 1:
         raise typer.BadParameter("name a file of labels, --from-ledger, or --make-labels PROMPTS")
+    if fitting.base and fitting.encoder:
+        raise typer.BadParameter("an artefact to build on brings its own encoder", param_hint="--encoder")
     config = config_of(path, is_needed=from_the_ledger or making is not None or fitting.activate)
     say = _to_stderr if as_json else typer.echo
     if making is not None:
@@ -79,8 +87,20 @@ def run(  # noqa: PLR0913  # the verb's options, by name
         labels = making.path
         _show_made(_made(config, making, say), labels, say)
     found = from_file(labels) if labels is not None else found_in(None, config)
-    with refused():
-        return _fit(path, config, found, fitting, say=say, as_json=as_json)
+    with refused(), _base_of(fitting, say) as base:
+        return _fit(path, config, found, fitting, base, say=say, as_json=as_json)
+
+
+@contextmanager
+def _base_of(fitting: Fitting, say: Callable[[str], None]) -> Iterator[Path]:
+    """The folder of the artefact to build on; of an encoder of the user's own one is made first."""
+    if fitting.encoder is None:
+        yield fitting.base or SHIPPED
+        return
+    with TemporaryDirectory(prefix="weighbridge-") as scratch:
+        with redirect_stdout(sys.stderr):  # the libraries tell how far they are
+            write_base(fitting.encoder, Path(scratch), cache=cache_folder(), say=say)
+        yield Path(scratch)
 
 
 def _fit(  # noqa: PLR0913  # the labels, and what becomes of them
@@ -88,13 +108,14 @@ def _fit(  # noqa: PLR0913  # the labels, and what becomes of them
     config: Config | None,
     found: Found,
     fitting: Fitting,
+    on: Path,
     *,
     say: Callable[[str], None],
     as_json: bool,
 ) -> bool:
     from weighbridge.classifiers.training import own  # noqa: PLC0415  # it loads scikit-learn, which takes a second
 
-    base = own.open_base(fitting.base or SHIPPED)
+    base = own.open_base(on)
     if not as_json:
         show_notes(found.notes)
         if len(found.labels) < _FEW:

@@ -36,6 +36,10 @@ def fit(
     route: Annotated[str | None, typer.Option(help="The route whose two models are asked; the first.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The folder of the artefact.")] = None,
     base: Annotated[Path | None, typer.Option(help="The artefact to build on; the shipped one.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Another encoder: a folder in Hugging Face's layout, or a name of the catalogue or the hub."),
+    ] = None,
     hold_out: Annotated[
         float | None, typer.Option(help="The share of the questions that nothing is fitted on.", min=0, max=0.9)
     ] = None,
@@ -51,7 +55,7 @@ def fit(
     from weighbridge.cli import fit
 
     making = fit.Making(make_labels, labels_file, max_usd, judge, check, ask, route) if make_labels else None
-    fitting = fit.Fitting(base, output, hold_out, activate, force)
+    fitting = fit.Fitting(base, encoder, output, hold_out, activate, force)
     with in_words():
         done(fit.run(config, labels, fitting, from_the_ledger=from_ledger, making=making, as_json=as_json))
 
