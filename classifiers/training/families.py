@@ -237,5 +237,6 @@ def reference(encoder: Encoder, tokens: list[int]) -> Array:
     ids = torch.tensor([tokens])
     with torch.inference_mode():
         states = encoder.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].numpy()
-    vector: Array = states.mean(0) if encoder.pooling == "mean" else states[0]
-    return vector / np.linalg.norm(vector)
+    vector = states.mean(0) if encoder.pooling == "mean" else states[0]
+    found: Array = vector / np.linalg.norm(vector)
+    return found

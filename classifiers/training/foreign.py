@@ -58,16 +58,19 @@ def write(  # noqa: PLR0913  # an encoder, a place, and how to go about it
     *,
     cache: Path | None = None,
     say: Say = lambda _: None,
-    everyday: Path = dataset.EVERYDAY,
+    everyday: Path | None = None,
 ) -> None:
-    """The artefact. cache: a folder that keeps embeddings by encoder. Raises CannotExport."""
+    """The artefact. cache: a folder that keeps embeddings by encoder. everyday: other prompts than our own.
+
+    Raises CannotExport.
+    """
     encoder = families.opened(source)
     out.mkdir(parents=True, exist_ok=True)
     (out / TOKENIZER).write_text(families.tokenizer_of(source), encoding="utf-8")
     say(f"exporting {about.name} ({encoder.architecture}, {encoder.parameters:,} parameters)")
     (out / ENCODER).write_bytes(families.as_onnx(encoder))
     served = _served(out, encoder)
-    rows = dataset.load(None, everyday=everyday)
+    rows = dataset.load(None, everyday=everyday or dataset.EVERYDAY)
     rows = rows[(rows.dataset == dataset.OWN) & ~rows.held_out]
     cosine = _agreement(encoder, served, rows.prompt)
     say(f"int8 agrees with fp32: cosine {cosine[0]:.4f} on average, {cosine[1]:.4f} at the least")

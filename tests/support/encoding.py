@@ -1,6 +1,9 @@
 """Small encoders with random weights, in Hugging Face's layout: one of each architecture that `fit --encoder` takes."""
 
+import json
 from pathlib import Path
+
+from weighbridge.classifiers.base import TASKS
 
 WORDS = """
     a the of to and in is it that for what how why who when where write say tell give make find prove derive design
@@ -25,6 +28,17 @@ def folder_of(architecture: str, folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def everyday(path: Path) -> Path:
+    """A few prompts of each task, in the place of the project's own."""
+    rows = [
+        {"text": f"{task} number {i} of it", "task": task, "difficulty": ("easy", "hard")[i % 2], "stem": f"{task} {i}"}
+        for task in TASKS
+        for i in range(6)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
 def _model(architecture: str, words: int):

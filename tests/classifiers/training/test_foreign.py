@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("onnx")
 
-from encoding import SIZE, folder_of  # after the skips
+import encoding  # after the skips
+from encoding import SIZE, folder_of
 from labelling import prompts
 
 from weighbridge.classifiers.artefacts import read_manifest
@@ -34,15 +35,7 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def everyday(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few prompts of each task."""
-    rows = [
-        {"text": f"{task} number {i} of it", "task": task, "difficulty": ("easy", "hard")[i % 2], "stem": f"{task} {i}"}
-        for task in TASKS
-        for i in range(6)
-    ]
-    path = tmp_path_factory.mktemp("everyday") / "everyday.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    return encoding.everyday(tmp_path_factory.mktemp("everyday") / "everyday.jsonl")
 
 
 @pytest.fixture(scope="module")
