@@ -19,6 +19,7 @@ def is_open(decision: Decision, route: Route) -> bool:
 def by_task(decision: Decision, route: Route, found: Assessment | None, reach: Collection[str]) -> Decision:
     """The same decision with the upstream for the task first, and the route's usual small one after it.
 
+    What is too weak a draft goes to the large one at once: there the usual small one is the last.
     Unchanged where no task is named (which takes the classifier's minimum probability), where the classifier abstains,
     and where the task's upstream lies out of reach.
     """
@@ -26,7 +27,8 @@ def by_task(decision: Decision, route: Route, found: Assessment | None, reach: C
     name = route.small_for(task)
     if found is None or name == route.small or name not in reach:
         return decision
-    others = tuple(other for other in dict.fromkeys((route.small, *decision.fallbacks)) if other != name)
+    after = (*decision.fallbacks, route.small) if decision.verify else (route.small, *decision.fallbacks)
+    others = tuple(other for other in dict.fromkeys(after) if other != name)
     words = f"{task} ({found.task_probability:.2f}) goes to {name}"
     detail = f"{decision.detail}; {words}" if decision.detail else words
     return replace(decision, upstream=name, fallbacks=others, detail=detail)

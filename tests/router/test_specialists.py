@@ -109,6 +109,12 @@ async def test_a_policy_without_a_score_has_its_small_side_split_all_the_same(tm
     assert load(planned.path, {}).needs_classifier
 
 
+async def test_a_weak_draft_of_a_specialist_goes_to_the_large_side(tmp_path):
+    plan = await Planned(tmp_path, policy={"use": "cascade", "threshold": 0.5}).plan()
+    assert plan.decision.verify
+    assert plan.chain == ("sums", "remote", "local")
+
+
 async def test_a_route_of_small_upstreams_alone_goes_by_task(tmp_path):
     plan = await Planned(tmp_path, large="local").plan()
     assert (plan.chain, plan.decision.detail) == (
