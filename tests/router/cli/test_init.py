@@ -159,7 +159,7 @@ def test_installed_models_that_are_better_at_a_task_get_it(tmp_path: Path) -> No
     assert config.routes["auto"].small_by_task["code"] == "qwen2-5-coder-3b"
     assert set(config.routes["auto"].smalls) == {"local", "qwen2-5-coder-3b"}  # phi4 does not fit beside them
     assert config.upstreams["qwen2-5-coder-3b"].model == "qwen2.5-coder:3b"
-    assert "the catalogue recommends Qwen2.5-Coder" in text
+    assert "the catalogue recommends Qwen2.5 Coder 3B for it" in text
     assert "# small_by_task" not in text
 
 
