@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from weighbridge.asks import whole_text
 from weighbridge.attempts import Attempts
 from weighbridge.dialects.base import translated
 from weighbridge.errors import TimedOut
-from weighbridge.preprocess.asking import Question, Work, said
+from weighbridge.preprocess.asking import Answer, Question, Work, said
 from weighbridge.preprocess.base import Doubt, Prepared
 from weighbridge.preprocess.clean import cleaning
 from weighbridge.preprocess.compress import shortening
@@ -18,6 +19,10 @@ from weighbridge.trip import Trip
 from weighbridge.units import estimated_tokens
 from weighbridge.upstreams.base import Completion, Upstream
 from weighbridge.wire import Body
+
+
+class Late(Doubt):
+    """The local model failed, or was not asked."""
 
 
 class Assisting:
@@ -45,7 +50,7 @@ class Assisting:
             work = self._work(before.body, table)
             if work is None:
                 return "not needed"
-            body = translated(work.done(await self._answers(trip, work, table)))
+            body = translated(await self._done(trip, work, await self._answers(trip, work, table)))
         except Doubt as doubt:
             return f"bypassed ({doubt})"
         tokens = [estimated_tokens(len(whole_text(each.fields))) for each in (before.body, body)]
@@ -58,18 +63,24 @@ class Assisting:
             return shortening(body.fields, self._options.compress)
         return cleaning(body.fields, self._options.clean) if self._options.clean else None
 
-    async def _answers(self, trip: Trip, work: Work, table: Assist) -> list[str]:
+    async def _answers(self, trip: Trip, work: Work, table: Assist) -> list[Answer]:
         """One after the other: a small machine does not get faster by being asked for all at once."""
         end_s = self._now() + table.time_limit_s
-        answers = []
+        answers: list[Answer] = []
         for question in work.questions:
-            if self._now() >= end_s:
-                raise Doubt("no answer in time")
-            completion = await self._attempts.aside(trip, table.upstream, self._asking(question, end_s))
-            if completion is None:
-                raise Doubt("no answer in time")
-            answers.append(said(completion.body))
+            completion = None
+            if self._now() < end_s and not any(isinstance(answer, Late) for answer in answers):
+                completion = await self._attempts.aside(trip, table.upstream, self._asking(question, end_s))
+            answers.append(said(completion.body) if completion else Late("no answer in time"))
         return answers
+
+    async def _done(self, trip: Trip, work: Work, answers: Sequence[Answer]) -> dict[str, Any]:
+        """The checks take a while on long texts: in a thread, since nobody else must wait for that."""
+        try:
+            return await asyncio.to_thread(work.done, answers)
+        except asyncio.CancelledError:
+            self._attempts.left_early(trip)
+            raise
 
     def _asking(self, question: Question, end_s: float) -> Callable[[Upstream], Awaitable[Completion]]:
         async def ask(upstream: Upstream) -> Completion:

@@ -126,7 +126,7 @@ class Attempts:
             await self._put_right(trip, settlement)
             await self._record(settlement, None)
         except asyncio.CancelledError:
-            self.abandon(trip, settlement)
+            self.abandon(trip, trip.left_after(settlement))
             raise
         return completion
 
@@ -162,7 +162,7 @@ class Attempts:
                 return True
         except asyncio.CancelledError:
             self.breakers[name].left()
-            self._left_in_line(trip)
+            self.left_early(trip)
             raise
         finally:
             trip.queued(self._now() - began_s)
@@ -193,7 +193,7 @@ class Attempts:
             raise await self._turned_away(trip, Busy(message, retry_after_s=max(1.0, full.wait_s))) from None
         except asyncio.CancelledError:
             self.breakers[name].left()
-            self._left_in_line(trip)
+            self.left_early(trip)
             raise
         finally:
             trip.queued(self._now() - began_s)
@@ -210,10 +210,10 @@ class Attempts:
         known = (self._takes[other].seconds for other in open_ones)
         return min(UNKNOWN_S if seconds is None else seconds for seconds in known)
 
-    def _left_in_line(self, trip: Trip) -> None:
-        """The client did not wait."""
+    def left_early(self, trip: Trip) -> None:
+        """The client did not wait, and no attempt is under way."""
         if trip.attempts:
-            self.abandon(trip, trip.total)
+            self.abandon(trip, trip.left_after(trip.total) if trip.attempt.is_aside else trip.total)
             return
         opening = trip.opening(store_prompt=self._ledger.store_prompts)
         closing = trip.unanswered(Busy("The client left."))._replace(http_status=499, end_reason="client_gone")

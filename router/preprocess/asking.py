@@ -29,27 +29,28 @@ class Question:
         return translated({"model": "", "messages": told, "temperature": 0, "max_tokens": self.most_tokens})
 
 
+Answer = str | Doubt  # what a model said, or why that is of no use
+
+
 class Work(ABC):
     """What a step has to do with one request. questions: in any order, each with an answer of its own."""
 
     questions: Sequence[Question]
 
     @abstractmethod
-    def done(self, answers: Sequence[str]) -> dict[str, Any]:
+    def done(self, answers: Sequence[Answer]) -> dict[str, Any]:
         """The request's fields, with what was made of the answers. Raises Doubt."""
 
 
-def said(completion: bytes) -> str:
-    """The text of a whole chat completion, without what a model thought aloud. Raises Doubt."""
+def said(completion: bytes) -> Answer:
+    """The text of a whole chat completion, without what a model thought aloud."""
     try:
         choice = orjson.loads(completion)["choices"][0]
         text = choice["message"]["content"]
     except (orjson.JSONDecodeError, LookupError, TypeError):
-        raise Doubt("no answer") from None
+        return Doubt("no answer")
     if not isinstance(text, str):
-        raise Doubt("no answer")
+        return Doubt("no answer")
     if choice.get("finish_reason") == "length":
-        raise Doubt("cut answer")
-    if not (text := _THOUGHT.sub("", text).strip()):
-        raise Doubt("empty answer")
-    return text
+        return Doubt("cut answer")
+    return _THOUGHT.sub("", text).strip() or Doubt("empty answer")

@@ -5,7 +5,7 @@ from typing import Any
 
 from weighbridge.dialects.base import Fields
 from weighbridge.policies.language import language_of
-from weighbridge.preprocess.asking import Question, Work
+from weighbridge.preprocess.asking import Answer, Question, Work
 from weighbridge.preprocess.base import Doubt
 from weighbridge.preprocess.keeping import changed
 from weighbridge.preprocess.tables import Clean
@@ -28,8 +28,10 @@ class Cleaning(Work):
         self._fields, self._options, self._key, self._at, self._place, self._ask = fields, options, key, at, place, ask
         self.questions = [Question(_INSTRUCTION, ask, estimated_tokens(len(ask)) * 3 + 100)]
 
-    def done(self, answers: Sequence[str]) -> dict[str, Any]:
+    def done(self, answers: Sequence[Answer]) -> dict[str, Any]:
         [answer] = answers
+        if isinstance(answer, Doubt):
+            raise answer
         _require_the_same(self._ask, answer, self._options)
         if self._place is None and self._key == "input" and isinstance(self._fields["input"], str):
             return {**self._fields, "input": answer}

@@ -11,7 +11,7 @@ from typing import Any
 
 from weighbridge.asks import whole_text
 from weighbridge.dialects.base import Fields
-from weighbridge.preprocess.asking import Question, Work
+from weighbridge.preprocess.asking import Answer, Question, Work
 from weighbridge.preprocess.base import Doubt
 from weighbridge.preprocess.keeping import invented, mended
 from weighbridge.preprocess.tables import Compress
@@ -59,10 +59,15 @@ class Shortening(Work):
         ]
         self.questions = [_question(self._cuts[i][j][0], share) for i, j in self._asked]
 
-    def done(self, answers: Sequence[str]) -> dict[str, Any]:
+    def done(self, answers: Sequence[Answer]) -> dict[str, Any]:
+        """A part whose answer is of no use stays as it is."""
         made = [[text for text, _ in cuts] for cuts in self._cuts]
+        doubts: list[Doubt] = []
         for (i, j), answer in zip(self._asked, answers, strict=True):
-            made[i][j] = self._shortened(made[i][j], answer)
+            try:
+                made[i][j] = self._shortened(made[i][j], answer)
+            except Doubt as doubt:
+                doubts.append(doubt)
         items = list(self._fields[self._key])
         # From the end, so that the places before stay what they are.
         for piece, texts in sorted(zip(self._pieces, made, strict=True), key=lambda both: both[0].first, reverse=True):
@@ -75,10 +80,12 @@ class Shortening(Work):
                 items[piece.first : piece.last + 1] = [{"role": "user", "content": f"{HEADING}\n\n{text}"}]
         changed = {**self._fields, self._key: items}
         if len(whole_text(changed)) >= len(whole_text(self._fields)):
-            raise Doubt("not shorter")
+            raise doubts[0] if doubts else Doubt("not shorter")
         return changed
 
-    def _shortened(self, text: str, answer: str) -> str:
+    def _shortened(self, text: str, answer: Answer) -> str:
+        if isinstance(answer, Doubt):
+            raise answer
         if invented(text, answer):
             raise Doubt("something is new")
         short = mended(text, answer, self._options.must_keep)

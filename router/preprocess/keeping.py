@@ -7,11 +7,10 @@ from collections.abc import Callable, Collection, Iterator
 
 _NUMBER = re.compile(r"\d+(?:[.,:/\-]\d+)*")
 _THOUSANDS = re.compile(r"\b\d{1,3}(?:,\d{3})+\b")
-_LINK = re.compile(r"https?://[^\s<>\"')\]]+|[\w.+\-]{1,64}@[\w\-]{1,64}(?:\.[\w\-]{1,64})+|<[A-Z]+_\d+>")
+_LINK = re.compile(r"https?://[^\s<>\"')\]]+|(?<![\w.+\-])[\w.+\-]++@[\w\-]++(?:\.[\w\-]++)++|<[A-Z]+_\d+>")
 # In backticks, or with a shape that only names in programs have.
 _CODE = re.compile(
-    r"`[^`\n]+`|\b[^\W_]{1,99}(?:_+[^\W_]{1,99})+\b|\b[a-z]{1,99}[A-Z]\w{0,99}|\b[\w\-]{1,99}(?:/[\w.\-]{1,99})+"
-    r"|\b\w{2,99}\.[a-z]{1,4}\b"
+    r"`[^`\n]+`|(?<![\w\-])(?:[a-z]++[A-Z]\w*+|[^\W_]++(?:_++[^\W_]++)++|[\w\-]++(?:/[\w.\-]++)++|\w{2,}+\.[a-z]{1,4}\b)"
 )
 _QUOTE = re.compile(r"\"[^\"\n]{1,300}\"|“[^”\n]{1,300}”|„[^“\n]{1,300}“|«[^»\n]{1,300}»|(?<!\w)'[^'\n]{2,100}'(?!\w)")
 _WORD = re.compile(r"[^\W\d_][\w'’\-]{0,99}")

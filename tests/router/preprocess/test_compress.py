@@ -91,6 +91,12 @@ def test_what_a_model_makes_up_or_does_not_shorten_is_a_doubt() -> None:
     assert doubt(fields, LONG * 2) == "not shorter"
 
 
+def test_a_part_whose_answer_is_of_no_use_stays_as_it_is() -> None:
+    fields = chat(f"{LONG}\n{CODE}\n{LONG}", "Yes.", "And now?")
+    done = work(fields).done(["They talked.", Doubt("empty answer")])["messages"][0]["content"]
+    assert done.endswith(f"They talked. \n{CODE}\n{LONG}\n\nAssistant: Yes.")
+
+
 def test_too_much_for_a_small_model_is_a_doubt() -> None:
     assert doubt(chat(LONG * 100, "Yes.", "And now?")) == "too long for the local model"
 
@@ -108,6 +114,9 @@ def test_chunks_make_up_the_text_again() -> None:
      ({"content": "a"}, "length", "cut answer"), ({"content": "<think>x</think>"}, "stop", "empty answer")],
 )  # fmt: skip
 def test_an_answer_that_is_none_is_a_doubt(message: dict[str, Any], finish: str, why: str) -> None:
+    answer = said(json.dumps({"choices": [{"message": message, "finish_reason": finish}]}).encode())
+    assert isinstance(answer, Doubt)
+    assert str(answer) == why
     with pytest.raises(Doubt, match=why):
-        said(json.dumps({"choices": [{"message": message, "finish_reason": finish}]}).encode())
+        work(chat(LONG, "Yes.", "And now?")).done([answer])
     assert said(b'{"choices": [{"message": {"content": "<think>hm</think> yes"}}]}') == "yes"
