@@ -10,15 +10,19 @@ from weighbridge.asks import whole_text
 from weighbridge.attempts import Attempts
 from weighbridge.dialects.base import translated
 from weighbridge.errors import TimedOut
-from weighbridge.preprocess.asking import Answer, Question, Work, said
+from weighbridge.preprocess.asking import Answer, Question, Work
+from weighbridge.preprocess.asking import said as answer_of
 from weighbridge.preprocess.base import Doubt, Prepared
 from weighbridge.preprocess.clean import cleaning
 from weighbridge.preprocess.compress import shortening
 from weighbridge.preprocess.tables import Assist, Preprocess
+from weighbridge.telemetry import Metrics
 from weighbridge.trip import Trip
 from weighbridge.units import estimated_tokens
 from weighbridge.upstreams.base import Completion, Upstream
 from weighbridge.wire import Body
+
+_IN_VAIN = ("not needed", "bypassed")
 
 
 class Late(Doubt):
@@ -28,9 +32,12 @@ class Late(Doubt):
 class Assisting:
     """Does the steps that the rules ask for. Each call of the local model is an attempt of the request."""
 
-    def __init__(self, options: Preprocess, attempts: Attempts, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, options: Preprocess, attempts: Attempts, metrics: Metrics, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._options = options
         self._attempts = attempts
+        self._metrics = metrics
         self._now = now
 
     async def help(self, trip: Trip) -> None:
@@ -42,7 +49,9 @@ class Assisting:
             if step in plan.assists:
                 # What was redacted stays so: the local model sees placeholders too, and gives none of its own.
                 before = trip.plan.prepared or Prepared(trip.request.body)
-                trip.helped[step] = await self._tried(trip, before, table)
+                trip.helped[step] = said = await self._tried(trip, before, table)
+                outcome = said.partition(" (")[0]
+                self._metrics.helped(step, outcome if outcome in _IN_VAIN else "used")
 
     async def _tried(self, trip: Trip, before: Prepared, table: Assist) -> str:
         """Do a step, and say in a word or two what became of it."""
@@ -71,7 +80,7 @@ class Assisting:
             completion = None
             if self._now() < end_s and not any(isinstance(answer, Late) for answer in answers):
                 completion = await self._attempts.aside(trip, table.upstream, self._asking(question, end_s))
-            answers.append(said(completion.body) if completion else Late("no answer in time"))
+            answers.append(answer_of(completion.body) if completion else Late("no answer in time"))
         return answers
 
     async def _done(self, trip: Trip, work: Work, answers: Sequence[Answer]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ class Gateway:
         self._meter = meter
         self._shadowing = shadowing
         self._signals = signals
-        self._assisting = Assisting(preprocess or Preprocess(), attempts)
+        self._assisting = Assisting(preprocess or Preprocess(), attempts, metrics)
 
     async def explain(self, request: Request) -> dict[str, object]:
         """The decision alone, as `/v1/route` shows it. Raises WeighbridgeError."""

@@ -38,6 +38,7 @@ class Metrics:
         self._drafts: dict[Labels, int] = {}
         self._ledger_failures = 0
         self._lookups: dict[Labels, int] = {}
+        self._helped: dict[Labels, int] = {}
         self._reloads: dict[Labels, int] = {}
         self._lines: Mapping[str, Line] = {}
         self._upstreams: Mapping[str, Upstream] = {}
@@ -73,6 +74,10 @@ class Metrics:
     def looked_up(self, verdict: str) -> None:
         """hit, miss or bypass."""
         self._lookups[(verdict,)] = self._lookups.get((verdict,), 0) + 1
+
+    def helped(self, step: str, outcome: str) -> None:
+        """used, not needed or bypassed."""
+        self._helped[step, outcome] = self._helped.get((step, outcome), 0) + 1
 
     def watch(self, lines: Mapping[str, Line], upstreams: Mapping[str, Upstream]) -> None:
         """From now on these are the upstreams, and the lines before them."""
@@ -117,6 +122,8 @@ class Metrics:
         yield from self._spread()
         yield _single("weighbridge_ledger_failures", "Rows that could not be settled.", self._ledger_failures)
         yield Family("weighbridge_drafts", "counter", "Verdicts on drafts.", ("outcome", "why"), self._drafts)
+        help_ = "Steps of preprocessing that a local model was to do."
+        yield Family("weighbridge_preprocess", "counter", help_, ("step", "outcome"), self._helped)
         yield Family("weighbridge_cache_lookups", "counter", "What the cache had.", ("outcome",), self._lookups)
         yield from self._aside()
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)

@@ -111,6 +111,8 @@ def test_a_rewriting_that_changes_something_is_not_used(gateway, local, remote):
     answer = ask(gateway, messages=[{"role": "user", "content": SLOPPY}])
     assert contents(remote.chats[0]) == [SLOPPY]
     assert answer.headers["x-weighbridge-preprocess"] == "clean bypassed (changed numbers)"
+    counted = httpx.get(f"{gateway.root}/metrics").text
+    assert 'weighbridge_preprocess_total{outcome="bypassed",step="clean"} 1.0' in counted
 
 
 def says(message: dict[str, Any], finish: str = "stop") -> Behaviour:
