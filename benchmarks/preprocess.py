@@ -78,15 +78,15 @@ ASKS = (
         "I have {n} apples and give {m} away, not more; how many are left?",
     ),
     (
-        'whats the diffrence betwen "affect" and "effect" give {n} exmples',
+        'whats the diffrence betwen "affect" and "effect" give {n} exmples',  # codespell:ignore
         'What is the difference between "affect" and "effect"? Give {n} examples.',
     ),
     (
-        "wirte me a mail to Anna Berg that i wont come at {n}:30",
+        "wirte me a mail to Anna Berg that i wont come at {n}:30",  # codespell:ignore
         "Write me a mail to Anna Berg that I won't come at {n}:30.",
     ),
     (
-        "cna you sort `a_list` without using sorted in {n} lines",
+        "cna you sort `a_list` without using sorted in {n} lines",  # codespell:ignore
         "Can you sort `a_list` without using sorted, in {n} lines?",
     ),
 )
