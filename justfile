@@ -38,7 +38,7 @@ test *arguments:
 clients *names:
     "{{ bin }}/python" tests/clients/run.py {{ names }}
 
-# A real inference server, which answers with a tiny model made on the spot; needs torch and transformers[serving]
+# Real inference servers, which answer with tiny models made on the spot; CONTRIBUTING.md says what they need
 real *arguments:
     "{{ bin }}/python" -m pytest tests/real {{ arguments }}
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 _WEIGHT = 0.2  # of the newest measurement in an average
-UNKNOWN_S = 2.0  # what another upstream is taken to need before it has ever answered
+UNKNOWN_S = 0.5  # what another upstream is taken to need before it has ever answered: hardly any takes less
 
 
 class Average:

@@ -4,7 +4,7 @@ import asyncio
 import re
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from os import urandom
+from random import choices
 
 import orjson
 
@@ -14,9 +14,10 @@ from weighbridge.upstreams.base import Upstream
 from weighbridge.upstreams.presence import is_same_model
 
 PROBE_S = 120.0  # one request: a whole window takes a slow machine a while
-_FEW, _MORE = 100, 300  # words of the requests that tell how many tokens a word has
+_MOST = 300  # words of the requests that tell how many tokens a word has
 _FILLED = 0.9  # of what a server says that it holds
-_READ = 0.95  # of what it was sent, for a server that reads all
+_READ = 0.9  # of what it was sent, for a server that reads all
+_BEGINNINGS = ("one", "two", "red", "blue", "day", "night", "sun", "tree", "go", "see", "old", "new")
 _SUSPECTS = re.compile(r'^weighbridge_suspect_answers_total\{kind="(\w+)",upstream="([^"]+)"\} (\S+)', re.MULTILINE)
 _WORDS = {
     "other_model": "answered in another model's name",
@@ -26,20 +27,19 @@ _WORDS = {
 
 async def probed(upstream: Upstream) -> AsyncIterator[str]:
     """What a local server does other than it says, in words. Raises UpstreamError where it does not answer at all."""
-    few, name = await _asked(upstream, _FEW)
+    most = min(_MOST, (upstream.window or _MOST) // 8)  # words that surely fit
+    less, name = await _asked(upstream, most // 4)
     if name and not is_same_model(name, upstream.model):
         yield f"asked for {upstream.model}, it answers as {name[:200]}"
-    more, _ = await _asked(upstream, _MORE)
-    if upstream.window is None or few is None or more is None:
+    more, _ = await _asked(upstream, most)
+    if upstream.window is None or less is None or more is None:
         return
-    tokens = (more - few) / (_MORE - _FEW)  # to a word
-    if tokens <= 0:
+    to_a_word = (more - less) / (most - most // 4)
+    if to_a_word <= 0:
         yield "counts the tokens of requests wrongly, so whether it cuts them cannot be told"
         return
-    words = int((_FILLED * upstream.window - few) / tokens) + _FEW
-    if words <= _MORE:
-        return
-    expected = round(few + (words - _FEW) * tokens)
+    words = most + int((_FILLED * upstream.window - more) / to_a_word)
+    expected = round(more + (words - most) * to_a_word)
     try:
         read, _ = await _asked(upstream, words)
     except UpstreamError as error:
@@ -51,8 +51,8 @@ async def probed(upstream: Upstream) -> AsyncIterator[str]:
 
 async def _asked(upstream: Upstream, words: int) -> tuple[int | None, str | None]:
     """How many tokens a request of so many words has, as the server says, and in whose name it answers."""
-    # What it begins with is new, so that nothing of it is in the server's cache, which some leave out of the count.
-    text = f"{urandom(4).hex()} {'tick ' * words}"
+    # Each begins in another way, so that nothing of it is in the server's cache, which some leave out of the count.
+    text = " ".join([*choices(_BEGINNINGS, k=4), *["tick"] * words])  # noqa: S311  # no secret
     body = translated({"messages": [{"role": "user", "content": text}], "max_tokens": 1})
     try:
         async with asyncio.timeout(PROBE_S):

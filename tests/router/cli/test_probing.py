@@ -68,10 +68,10 @@ async def test_a_server_with_another_model_is_named(server) -> None:
     assert said == "asked for m, it answers as llama-3.2-1b"
 
 
-async def test_a_small_window_is_not_filled(server) -> None:
-    scripted = server(reading(WINDOW))
-    assert await found(scripted, context_window=500) == []
-    assert len(scripted.chats) == 2
+async def test_a_small_window_is_filled_as_well(server) -> None:
+    assert await found(server(reading(WINDOW)), context_window=500) == []
+    (said,) = await found(server(reading(300)), context_window=500)
+    assert "it read 300; set context_window = 300" in said
 
 
 async def test_the_doctor_tells_what_it_found(config: ConfigFile, server, weighbridge) -> None:

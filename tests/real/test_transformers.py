@@ -1,4 +1,4 @@
-"""A real inference server behind the gateway: real tokens, real streaming, real counts, with OpenAI's own client.
+"""transformers' own server behind the gateway: real tokens, real streaming, real counts, with OpenAI's own client.
 
 The model is made here, with random weights; what it says makes no sense, and need not. `just real` runs this; it needs
 torch, and transformers with its `serving` extra.
