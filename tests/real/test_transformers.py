@@ -4,6 +4,7 @@ The model is made here, with random weights; what it says makes no sense, and ne
 torch, and transformers with its `serving` extra.
 """
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,8 @@ def test_a_client_that_leaves_in_the_middle_leaves_the_server_free(client, gatew
     stream.close()
     answer = client.chat.completions.create(model="auto", messages=MESSAGES, max_tokens=4)
     assert answer.choices[0].finish_reason == "length"
+    while not all(row["end_reason"] for row in gateway.rows()):  # that a client left is noticed in its own time
+        threading.Event().wait(0.01)
     left, stayed = gateway.rows()
     assert (left["end_reason"], stayed["end_reason"]) == ("client_gone", "ok")
     assert left["output_tokens"] < 400
