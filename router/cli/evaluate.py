@@ -28,7 +28,8 @@ from weighbridge.classifiers.length import score_of
 from weighbridge.classifiers.minilm import MiniLM
 from weighbridge.cli.console import console, print_finding, print_json
 from weighbridge.config import Config, load
-from weighbridge.learning.labels import Found, from_file, from_ledger
+from weighbridge.learning.labels import Found, from_file
+from weighbridge.learning.observed import from_ledger
 from weighbridge.learning.refusals import Unusable
 
 _TOGETHER = 32  # texts in one call
@@ -101,12 +102,13 @@ def config_of(path: Path, *, is_needed: bool) -> Config | None:
     return load(path, os.environ) if is_needed or path.exists() else None
 
 
-def found_in(labels: Path | None, config: Config | None) -> Found:
-    """Labels of a file, or of the ledger where none is named."""
+def found_in(labels: Path | None, config: Config | None, *, implicit: bool = False) -> Found:
+    """Labels of a file, or of the ledger where none is named. implicit: mere signs, too."""
     if labels is not None:
         return from_file(labels)
     assert config is not None  # noqa: S101  # it is loaded where no file is named
-    return from_ledger(config.ledger, {name: (route.small, route.large) for name, route in config.routes.items()})
+    pairs = {name: (route.small, route.large) for name, route in config.routes.items()}
+    return from_ledger(config.ledger, pairs, implicit=implicit)
 
 
 def scores_of(classifier: Classifier, prompts: Sequence[str]) -> tuple[Floats, Floats]:

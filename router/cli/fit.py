@@ -70,7 +70,14 @@ class Fitting:
 
 
 def run(  # noqa: PLR0913  # the verb's options, by name
-    path: Path, labels: Path | None, fitting: Fitting, *, from_the_ledger: bool, making: Making | None, as_json: bool
+    path: Path,
+    labels: Path | None,
+    fitting: Fitting,
+    *,
+    from_the_ledger: bool,
+    implicit: bool = False,
+    making: Making | None,
+    as_json: bool,
 ) -> bool:
     """Fit, print the table, write the artefact, and put it to use where asked. False where it is not worth using.
 
@@ -80,13 +87,15 @@ def run(  # noqa: PLR0913  # the verb's options, by name
         raise typer.BadParameter("name a file of labels, --from-ledger, or --make-labels PROMPTS")
     if fitting.base and fitting.encoder:
         raise typer.BadParameter("an artefact to build on brings its own encoder", param_hint="--encoder")
+    if implicit and not from_the_ledger:
+        raise typer.BadParameter("signs are in the ledger: name --from-ledger, too", param_hint="--implicit")
     config = config_of(path, is_needed=from_the_ledger or making is not None or fitting.activate)
     say = _to_stderr if as_json else typer.echo
     if making is not None:
         assert config is not None  # noqa: S101  # it was needed
         labels = making.path
         _show_made(_made(config, making, say), labels, say)
-    found = from_file(labels) if labels is not None else found_in(None, config)
+    found = from_file(labels) if labels is not None else found_in(None, config, implicit=implicit)
     with refused(), _base_of(fitting, say) as base:
         return _fit(path, config, found, fitting, base, say=say, as_json=as_json)
 

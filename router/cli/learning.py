@@ -21,7 +21,12 @@ def add_to(app: typer.Typer) -> None:
 def fit(
     labels: Annotated[Path | None, typer.Argument(help="Labels: .jsonl, .csv or .parquet.")] = None,
     config: Config = DEFAULT,
-    from_ledger: Annotated[bool, typer.Option("--from-ledger", help="Learn from the feedback in the ledger.")] = False,
+    from_ledger: Annotated[
+        bool, typer.Option("--from-ledger", help="Learn from the feedback and the shadows in the ledger.")
+    ] = False,
+    implicit: Annotated[
+        bool, typer.Option("--implicit", help="With --from-ledger: take signs for weak labels, too.")
+    ] = False,
     make_labels: Annotated[
         str | None,
         typer.Option(help="Make labels: send these prompts to both of your models. `starter` takes shipped ones."),
@@ -57,7 +62,16 @@ def fit(
     making = fit.Making(make_labels, labels_file, max_usd, judge, check, ask, route) if make_labels else None
     fitting = fit.Fitting(base, encoder, output, hold_out, activate, force)
     with in_words():
-        done(fit.run(config, labels, fitting, from_the_ledger=from_ledger, making=making, as_json=as_json))
+        found = fit.run(
+            config,
+            labels,
+            fitting,
+            from_the_ledger=from_ledger,
+            implicit=implicit,
+            making=making,
+            as_json=as_json,
+        )
+        done(found)
 
 
 def evaluate(
@@ -65,7 +79,9 @@ def evaluate(
     config: Config = DEFAULT,
     artefact: Annotated[Path | None, typer.Option(help="Measure this artefact, not the classifier in use.")] = None,
     against: Annotated[Path | None, typer.Option(help="End with 1 where it is worse than this artefact.")] = None,
-    from_ledger: Annotated[bool, typer.Option("--from-ledger", help="Measure on the feedback in the ledger.")] = False,
+    from_ledger: Annotated[
+        bool, typer.Option("--from-ledger", help="Measure on the ledger's feedback and shadows.")
+    ] = False,
     robustness: Annotated[bool, typer.Option("--robustness", help="Score changed prompts, too.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -1,9 +1,9 @@
-"""Labels from a file and from the ledger: prompts, and what the answers of both models were worth."""
+"""Labels: prompts, and what the answers of both models were worth; and those of a file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
@@ -13,9 +13,6 @@ from weighbridge.classifiers.evaluation.labelled import Labels, stem_of
 from weighbridge.learning import files
 from weighbridge.learning.files import LARGE, MESSAGES, PROMPT, SMALL, BadFile, Placed
 from weighbridge.learning.judging import exact_match
-from weighbridge.ledger.base import Entry, Ledger
-
-Pairs = Mapping[str, tuple[str, str]]  # the small and the large upstream of each route
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,30 +58,7 @@ def from_file(path: Path, most: int = files.MOST_ROWS) -> Found:
         notes.append(f"{len(read.rows) - len(usable):,} rows that could not be labelled are left out.")
     if read.total > len(read.rows):
         notes.append(f"{path} has {read.total:,} rows: a random {len(read.rows):,} of them are used.")
-    return _found(labels, notes)
-
-
-def from_ledger(ledger: Ledger, pairs: Pairs, most: int = files.MOST_ROWS) -> Found:
-    """What users said of answers. Raises BadFile where nothing can be learnt of it, and says what is missing."""
-    rated = [entry for entry in ledger.entries() if entry.feedback is not None and _side(entry, pairs) is not None]
-    with_prompt = [entry for entry in rated if entry.prompt]
-    if not with_prompt:
-        raise BadFile(_what_is_missing(len(rated), ledger.store_prompts))
-    large = [e.feedback for e in rated if _side(e, pairs) == "large" and e.feedback is not None]
-    assumed = sum(large) / len(large) if large else 1.0
-    small = [entry for entry in with_prompt if _side(entry, pairs) == "small"]
-    labels = list(_of_entries(small[-most:], assumed))
-    notes = [
-        f"{len(labels):,} answers of the small model have feedback and a stored prompt. The large model was not asked"
-        f" the same: its answers are taken to be worth {assumed:.2f}, "
-        + (f"the mean of the {len(large):,} that have feedback." if large else "since none of them has feedback.")
-    ]
-    if not labels:
-        raise BadFile(
-            "the ledger holds feedback on answers of the large model only, and what the small one's would have been"
-            " worth is not known: `weighbridge fit --make-labels` asks both"
-        )
-    return _found(labels, notes)
+    return found_of(labels, notes)
 
 
 def prompt_of(placed: Placed) -> str:
@@ -137,24 +111,9 @@ def _cost(placed: Placed, name: str) -> float | None:
     return found
 
 
-def _of_entries(entries: Sequence[Entry], large: float) -> Iterator[Label]:
-    for entry in entries:
-        text = ask_of(entry.prompt or "")
-        if entry.feedback is not None and text.strip():
-            yield Label(text, entry.feedback, large, entry.task or "", "feedback")
-
-
 def ask_of(stored: str) -> str:
     """What is scored of a request that the ledger kept."""
     return extract(_messages(stored))
-
-
-def _side(entry: Entry, pairs: Pairs) -> Literal["small", "large"] | None:
-    """Which of its route's two models answered; None where neither did."""
-    small, large = pairs.get((entry.route or "").lower(), (None, None))
-    if entry.upstream is None or small == large:
-        return None
-    return "small" if entry.upstream == small else "large" if entry.upstream == large else None
 
 
 def _messages(stored: str) -> Any:
@@ -168,14 +127,8 @@ def _messages(stored: str) -> Any:
     return body.get("messages") or body.get("input") or body.get("prompt")
 
 
-def _what_is_missing(rated: int, stores: bool) -> str:
-    if not rated:
-        return "the ledger holds no feedback: POST /v1/feedback records what users think of an answer, 0..1"
-    turned_on = "they are stored from now on" if stores else "set `store_prompts = true` in [ledger]"
-    return f"{rated:,} answers have feedback, but their prompts were not stored, so nothing can be learnt: {turned_on}"
-
-
-def _found(labels: Sequence[Label], notes: list[str]) -> Found:
+def found_of(labels: Sequence[Label], notes: list[str]) -> Found:
+    """Labels as columns, with what is to be said about them."""
     found = as_columns(labels)
     repeated = len(found) - len(set(found.stem.tolist()))
     if repeated:

@@ -9,6 +9,7 @@ import asyncpg
 
 from weighbridge.ledger.base import CannotOpen
 from weighbridge.ledger.chain import ATTEMPT_COLUMNS, GENESIS, REQUEST_COLUMNS, digest
+from weighbridge.ledger.notes import SHADOW
 
 CONNECT_S = 2.0
 STATEMENT_S = 2.0  # nothing that a request waits for may take longer
@@ -90,6 +91,8 @@ _OTHERS = (
 )
 
 _NOTES = (
+    # As small as what the gateway asked itself, so that reports find it, or nothing, without reading the whole table.
+    f"CREATE INDEX requests_shadow ON requests (created_at) WHERE caller = '{SHADOW}'",
     "CREATE TABLE shadows (request_id text PRIMARY KEY, judged_at bigint NOT NULL, route text NOT NULL,"
     " served text NOT NULL, small text NOT NULL, large text NOT NULL, small_worth double precision,"
     " large_worth double precision, source text, prompt text, small_answer text, large_answer text)",

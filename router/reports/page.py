@@ -13,6 +13,7 @@ from weighbridge.reports.words import (
     many,
     money,
     notes,
+    of_shadows,
     percent,
     printable,
     share,
@@ -85,7 +86,8 @@ def _charts(report: Report) -> str:
     costs = charts.costs(report.days)
     use = report.total.energy
     energy = [f"Energy: {used(use)}. Saved: {spared(use)}."] if use else []
-    told = f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in energy + notes(report.total))}</ul>'
+    said = [*energy, *notes(report.total), *(of_shadows(report.shadows) if report.shadows else [])]
+    told = f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in said)}</ul>'
     drawn = (
         chart("Cost over time", costs, key(("actual", "actual"), ("baseline", "baseline")), "no cost is known"),
         chart("Scores and threshold", charts.scores(report.scores) if report.scores else "", places, "nothing scored"),

@@ -12,6 +12,7 @@ from weighbridge.reports.drift import Drift, Shift, warnings
 from weighbridge.reports.energy import EnergyUse
 from weighbridge.reports.page import page
 from weighbridge.reports.report import Figures, Group, Report
+from weighbridge.reports.shadows import Measured, Shadows
 from weighbridge.reports.words import obeyed_by_none
 from weighbridge.units import as_usd
 
@@ -43,6 +44,8 @@ def as_json(report: Report) -> str:
     if report.by:
         groups = [{"name": group.name, **_object(group.figures)} for group in report.groups]
         value["by"] = {"dimension": report.by, "groups": groups}
+    if report.shadows:
+        value["shadows"] = _shadows(report.shadows)
     if report.drift:
         value["drift"] = _drift(report.drift)
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
@@ -107,6 +110,25 @@ def _kwh(mj: int) -> float:
 
 def _kwhs(energy: Range | None) -> tuple[float, float] | None:
     return None if energy is None else (_kwh(energy.low), _kwh(energy.high))
+
+
+def _shadows(found: Shadows) -> dict[str, Any]:
+    """Intervals as value, low and high; their NaN, where nothing can be divided by, is null."""
+
+    def measured(of: Measured | None) -> dict[str, Any] | None:
+        return asdict(of) if of else None
+
+    return {
+        "compared": found.compared,
+        "judged": found.judged,
+        "sources": dict(found.sources),
+        "calls": found.calls,
+        "cost_usd": _exact(found.cost_nano_usd),
+        "unknown_cost_calls": found.unknown_calls,
+        "total": measured(found.total),
+        "small_served": measured(found.small_served),
+        "large_served": measured(found.large_served),
+    }
 
 
 def _drift(found: Drift) -> dict[str, Any]:

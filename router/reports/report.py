@@ -14,6 +14,7 @@ from weighbridge.reports.drift import Drift, drift_of
 from weighbridge.reports.energy import EnergyUse, energy_use
 from weighbridge.reports.latency import Latency, latency
 from weighbridge.reports.savings import Savings, savings
+from weighbridge.reports.shadows import Shadows, shadows
 from weighbridge.reports.tally import Tally
 
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
@@ -74,6 +75,7 @@ class Report:
     days: tuple[Day, ...]
     scores: Scores | None
     drift: Drift | None = None
+    shadows: Shadows | None = None
 
 
 def report(  # noqa: PLR0913  # what a report can be asked for, by name
@@ -111,6 +113,7 @@ def report(  # noqa: PLR0913  # what a report can be asked for, by name
         days=tuple(_day(day, days[day]) for day in sorted(days)),
         scores=_scores(whole),
         drift=drift_of(ledger, now) if with_drift else None,
+        shadows=shadows(ledger, begin, end),
     )
 
 

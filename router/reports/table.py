@@ -16,6 +16,7 @@ from weighbridge.reports.words import (
     ends,
     money,
     notes,
+    of_shadows,
     percent,
     printable,
     seconds,
@@ -47,6 +48,8 @@ def _summary(report: Report) -> RenderableType:
         return Text("No requests in this span of time.", style="dim")
     parts: list[RenderableType] = [_sums(report), Text(), _times(report)]
     parts += [Text(note, style="dim") for note in notes(report.total)]
+    if report.shadows:
+        parts += [Text(), *(Text(told) for told in of_shadows(report.shadows))]
     if report.drift:
         parts.append(Text(f"Drift: {told(report.drift)}.", style="dim"))
         parts += [Text(f"Drift: {warning}.", style="bold yellow") for warning in warnings(report.drift)]

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from weighbridge.classifiers.evaluation.metrics import Interval
 from weighbridge.reports.energy import EnergyUse
 from weighbridge.reports.report import Figures, Report
+from weighbridge.reports.shadows import Shadows
 from weighbridge.reports.tally import ERRORS
 
 UNKNOWN = "—"  # a dash on purpose
@@ -158,3 +160,33 @@ def _energy_notes(use: EnergyUse) -> list[str]:
 def ends(figures: Figures) -> str:
     """The ways in which requests failed."""
     return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in figures.ends if name in ERRORS)
+
+
+def of_shadows(found: Shadows) -> list[str]:
+    """What shadows found, and what that cost."""
+    unknown = f", and {many(found.unknown_calls, 'call')} of unknown cost" if found.unknown_calls else ""
+    told = [
+        f"Shadows: {found.judged:,} of {many(found.compared, 'answer')} judged, {money(found.cost_nano_usd)}"
+        f" spent{unknown}; not in the cost above."
+    ]
+    if (total := found.total) is not None:
+        told.append(
+            f"Measured on them: small {interval(total.small)}, large {interval(total.large)}; users got"
+            f" {interval(total.kept, as_percent=True)} of the large model's worth."
+        )
+    for side, measured in (("small", found.small_served), ("large", found.large_served)):
+        if measured is not None:
+            told.append(
+                f"Where the {side} one answered ({measured.requests:,}): small {interval(measured.small)},"
+                f" large {interval(measured.large)}."
+            )
+    return told
+
+
+def interval(found: Interval, *, as_percent: bool = False) -> str:
+    """A figure with its 95 % interval."""
+    if found.value != found.value:  # NaN: there was nothing to divide by
+        return UNKNOWN
+    if as_percent:
+        return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"

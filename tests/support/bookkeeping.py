@@ -7,6 +7,7 @@ from typing import Any
 
 from weighbridge.energy import Footprint
 from weighbridge.ledger.base import Closing, Entry, Ledger, Opening, Reservation, Settlement
+from weighbridge.ledger.notes import Shadowed, ShadowSpend, Sign
 from weighbridge.ledger.sqlite import SQLite
 from weighbridge.reports.report import Dimension, Report, report
 
@@ -97,9 +98,20 @@ class Written(SQLite):
     """A ledger whose entries are given: for sums over many of them."""
 
     given: tuple[Entry, ...]
+    given_shadows: tuple[Shadowed, ...] = ()
+    given_signs: tuple[Sign, ...] = ()
 
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         return iter(self.given)
+
+    def shadows(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Shadowed]:
+        return iter(self.given_shadows)
+
+    def shadow_spend(self, since: datetime | None = None, until: datetime | None = None) -> list[ShadowSpend]:
+        return [ShadowSpend("remote", len(self.given_shadows), 1_000, 0)] if self.given_shadows else []
+
+    def signs(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Sign]:
+        return iter(self.given_signs)
 
     heaps = Ledger.heaps
     work = Ledger.work

@@ -7,7 +7,8 @@ import pytest
 from bookkeeping import Written, entry, remote
 
 from weighbridge.learning.files import BadFile
-from weighbridge.learning.labels import from_file, from_ledger
+from weighbridge.learning.labels import from_file
+from weighbridge.learning.observed import from_ledger
 
 
 def written(path: Path, *rows: dict) -> Path:

@@ -272,7 +272,7 @@ async def test_a_migration_that_fails_anywhere_leaves_the_older_file(
     await ledger.aclose()
     with closing_file(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE chain; DROP TABLE pins; DROP TABLE shadows; DROP TABLE signals;"
+            "DROP TABLE chain; DROP TABLE pins; DROP TABLE shadows; DROP TABLE signals; DROP INDEX requests_shadow;"
             " ALTER TABLE attempts DROP COLUMN energy_mj;"
             " UPDATE meta SET value = '1' WHERE key = 'schema'"
         )
