@@ -96,6 +96,7 @@ def _operations(parts: Parts) -> APIRouter:
 
     @router.get("/metrics")
     async def metrics() -> Response:
+        parts.drift_watch.look()
         text, content_type = parts.metrics.exposition()
         return Response(text, headers={"content-type": content_type})
 

@@ -18,6 +18,7 @@ from weighbridge.classifiers.base import Classifier
 from weighbridge.classifiers.batched import Batched
 from weighbridge.config import Config, ConfigError
 from weighbridge.discretion import keep
+from weighbridge.drifting import DriftWatch
 from weighbridge.errors import UpstreamError
 from weighbridge.gateway import Gateway
 from weighbridge.ledger.base import Ledger
@@ -73,6 +74,7 @@ class Parts:
         here = on_this_machine(config.upstreams)
         meter = Meter(counters() if config.energy.measure and here else (), here)
         self.shadowing = Shadowing.of(config.routes, self.ledger, prices, self.metrics, attempts, meter)
+        self.drift_watch = DriftWatch(self.ledger, self.metrics)
         signals = Signals(config.signals, self.ledger, self.metrics) if config.signals else None
         rest = (cache, meter, self.shadowing, signals, config.preprocess)
         self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, *rest)
@@ -84,6 +86,7 @@ class Parts:
 
     async def aclose(self, after: "Parts | None" = None) -> None:
         """Close what does not live on after us."""
+        await self.drift_watch.settled()
         if self.shadowing:
             await self.shadowing.aclose()
         if self._assessor:

@@ -12,6 +12,7 @@ from weighbridge.ledger.base import Closing
 from weighbridge.planning import Plan
 from weighbridge.policies.evidence import Verdict
 from weighbridge.queues import Line
+from weighbridge.reports.drift import Drift
 from weighbridge.tallies import Buckets, Family, Labels, summed
 from weighbridge.upstreams.base import Upstream
 
@@ -45,6 +46,9 @@ class Metrics:
         self._shadows: dict[Labels, int] = {}
         self._shadow_nano_usd: dict[Labels, int] = {}
         self._signals: dict[Labels, int] = {}
+        self._psi: dict[Labels, float] = {}
+        self._busiest: dict[Labels, float] = {}
+        self._drift_warnings: dict[Labels, float] = {}
 
     def request_ended(self, plan: Plan, closing: Closing) -> None:
         """Count a request that reached an upstream."""
@@ -103,6 +107,13 @@ class Metrics:
     def reloaded(self, *, is_good: bool) -> None:
         labels = ("ok" if is_good else "refused",)
         self._reloads[labels] = self._reloads.get(labels, 0) + 1
+
+    def drifted(self, found: Drift, warnings: int) -> None:
+        """What the last look for drift found."""
+        shifts = {"scores": found.scores, "mix": found.mix}
+        self._psi = {(of,): shift.index for of, shift in shifts.items() if shift}
+        self._busiest = {(side.route, side.upstream): side.share for side in found.busiest}
+        self._drift_warnings = {(): float(warnings)}
 
     def families(self) -> Iterator[Family]:
         """Every metric as it stands now."""
@@ -202,6 +213,12 @@ class Metrics:
         yield Family("weighbridge_shadow_cost_usd", "counter", about, ("upstream",), costs)
         about = "Signs of what an answer was worth, by where it came from."
         yield Family("weighbridge_signals", "counter", about, ("kind", "location"), self._signals)
+        about = "How far the last day lies from the four weeks before it."
+        yield Family("weighbridge_drift_psi", "gauge", about, ("of",), self._psi)
+        about = "The largest share that one upstream had of what a score decided in the last day."
+        yield Family("weighbridge_busiest_share", "gauge", about, ("route", "upstream"), self._busiest)
+        about = "What `weighbridge report --drift` warns of."
+        yield Family("weighbridge_drift_warnings", "gauge", about, (), self._drift_warnings)
 
     def _spread(self) -> Iterator[Family]:
         """Times and scores: how often each came."""

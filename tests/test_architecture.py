@@ -24,6 +24,7 @@ FLOORS = (
         "attempts",
         "declining",
         "drafting",
+        "drifting",
         "interpreting",
         "pausing",
         "planning",

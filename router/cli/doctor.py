@@ -20,7 +20,7 @@ from weighbridge.errors import UpstreamError
 from weighbridge.keys import KeysError, KeysFile
 from weighbridge.ledger.base import CannotOpen
 from weighbridge.prices import price_list
-from weighbridge.reports.drift import drift_of, told
+from weighbridge.reports.drift import drift_of, told, told_of_signs
 from weighbridge.reports.drift import warnings as warnings_of
 from weighbridge.upstreams.base import Upstream
 from weighbridge.upstreams.http import HttpUpstream
@@ -257,6 +257,8 @@ def _of_traffic(config: Config) -> Iterator[Finding]:
     yield from (Finding("traffic", "warn", problem) for problem in problems)
     if not problems:
         yield Finding("traffic", "ok", told(found))
+    if signs := told_of_signs(found):
+        yield Finding("signals", "ok", signs)
 
 
 def _of_new_file(path: Path) -> Finding | None:

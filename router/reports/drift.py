@@ -15,6 +15,7 @@ from math import log, sqrt
 from typing import TypeVar
 
 from weighbridge.ledger.base import SCORE_SLOTS, Heap, Ledger
+from weighbridge.ledger.notes import Sign, SignalKind
 
 T = TypeVar("T")
 
@@ -55,10 +56,20 @@ class Busiest:
 
 
 @dataclass(frozen=True, slots=True)
+class Signs:
+    """What clients did after the last day's answers of one location. kinds: each sign, and how many it is about."""
+
+    location: str
+    answers: int
+    kinds: tuple[tuple[SignalKind, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
     """reference, recent: requests that a score decided, before and in the last day.
 
     scores, mix: of the scores, and of the upstreams that answered; None where there are too few to tell.
+    signs: by location; empty where none was seen.
     """
 
     reference: int
@@ -66,6 +77,7 @@ class Drift:
     scores: Shift | None
     mix: Shift | None
     busiest: tuple[Busiest, ...]
+    signs: tuple[Signs, ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -76,11 +88,15 @@ class Drift:
 def drift_of(ledger: Ledger, now: datetime) -> Drift:
     """The last day beside the four weeks before it. Raises CannotOpen."""
     begin = now - RECENT
-    return drift(ledger.heaps("route", begin - REFERENCE, begin), ledger.heaps("route", begin, now))
+    reference, recent = ledger.heaps("route", begin - REFERENCE, begin), ledger.heaps("route", begin, now)
+    return drift(reference, recent, ledger.signs(begin, now))
 
 
-def drift(reference: Iterable[Heap], recent: Iterable[Heap]) -> Drift:
-    """Heaps by route. Only what a score decided counts: fences, pins and rules are no drift of the difficulty."""
+def drift(reference: Iterable[Heap], recent: Iterable[Heap], signs: Iterable[Sign] = ()) -> Drift:
+    """Heaps by route. Only what a score decided counts: fences, pins and rules are no drift of the difficulty.
+
+    signs: of the recent ones; they are counted whatever decided.
+    """
     before, now = _counted(reference), _counted(recent)
     was, is_now = _summed(before.routes.values()), _summed(now.routes.values())
     return Drift(
@@ -89,6 +105,7 @@ def drift(reference: Iterable[Heap], recent: Iterable[Heap]) -> Drift:
         scores=shift(before.scores, now.scores, range(_SLICES)),
         mix=shift(was, is_now, was.keys() | is_now.keys()),
         busiest=tuple(_busiest(route, counts) for route, counts in sorted(now.routes.items())),
+        signs=_signs(signs, now.answers),
     )
 
 
@@ -120,15 +137,29 @@ def _chi_square_95(freedom: int) -> float:
 class _Counts:
     scores: Counter[int]
     routes: dict[str, Counter[str]]  # by route, which upstream answered how many
+    answers: Counter[str]  # by location, whatever decided
 
 
 def _counted(heaps: Iterable[Heap]) -> _Counts:
-    found = _Counts(Counter(), {})
+    found = _Counts(Counter(), {}, Counter())
     for heap in heaps:
+        if heap.end_reason == "ok" and heap.location is not None:
+            found.answers[heap.location] += heap.requests
         if heap.slot is not None and heap.threshold is not None and heap.upstream is not None:
             found.scores[heap.slot * _SLICES // SCORE_SLOTS] += heap.requests
             found.routes.setdefault(heap.name or "", Counter())[heap.upstream] += heap.requests
     return found
+
+
+def _signs(signs: Iterable[Sign], answers: Mapping[str, int]) -> tuple[Signs, ...]:
+    seen: dict[str, Counter[SignalKind]] = {}
+    for sign in signs:
+        seen.setdefault(sign.location or "", Counter())[sign.kind] += 1
+    return tuple(
+        Signs(place, answers.get(place, 0), tuple(seen[place].most_common()) if place in seen else ())
+        for place in sorted(answers.keys() | seen.keys())
+        if seen
+    )
 
 
 def _summed(counts: Iterable[Counter[str]]) -> Counter[str]:
@@ -152,7 +183,7 @@ def warnings(found: Drift) -> list[str]:
         told.append(
             f"the scores have shifted against the four weeks before (PSI {found.scores.index:.2f}): requests or the"
             " classifier have changed; `weighbridge eval --from-ledger` tells whether the score still holds, and"
-            " `weighbridge fit` proposes another"
+            " `weighbridge fit` proposes another, as a diff"
         )
     if found.mix and found.mix.is_shifted:
         told.append(
@@ -160,6 +191,17 @@ def warnings(found: Drift) -> list[str]:
             " `weighbridge replay` shows what other thresholds would have meant"
         )
     return told
+
+
+def told_of_signs(found: Drift) -> str | None:
+    """How often each side's answers were followed by a sign, in one line; None where no sign was seen."""
+    sides = []
+    for side in found.signs:
+        count = sum(number for _, number in side.kinds)
+        which = ", ".join(f"{number:,} {kind.replace('_', ' ')}" for kind, number in side.kinds)
+        rate = f" ({count / side.answers:.1%})" if side.answers else ""
+        sides.append(f"{side.location} {count:,} of {side.answers:,}{rate}{f': {which}' if which else ''}")
+    return f"after the last day's answers, {'; '.join(sides)}" if sides else None
 
 
 def told(found: Drift) -> str:

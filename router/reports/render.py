@@ -141,6 +141,9 @@ def _drift(found: Drift) -> dict[str, Any]:
         "scores": shift(found.scores),
         "mix": shift(found.mix),
         "busiest": [{**asdict(side), "one_sided": side.is_one_sided} for side in found.busiest],
+        "signs": [
+            {"location": side.location, "answers": side.answers, "kinds": dict(side.kinds)} for side in found.signs
+        ],
         "warnings": warnings(found),
     }
 

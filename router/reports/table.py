@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from weighbridge.reports.drift import told, warnings
+from weighbridge.reports.drift import told, told_of_signs, warnings
 from weighbridge.reports.latency import Spread
 from weighbridge.reports.report import Report
 from weighbridge.reports.words import (
@@ -52,6 +52,8 @@ def _summary(report: Report) -> RenderableType:
         parts += [Text(), *(Text(told) for told in of_shadows(report.shadows))]
     if report.drift:
         parts.append(Text(f"Drift: {told(report.drift)}.", style="dim"))
+        if signs := told_of_signs(report.drift):
+            parts.append(Text(f"Signals: {signs}.", style="dim"))
         parts += [Text(f"Drift: {warning}.", style="bold yellow") for warning in warnings(report.drift)]
     return Group(*parts)
 

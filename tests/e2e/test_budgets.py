@@ -78,3 +78,35 @@ def test_money_cannot_be_budgeted_where_a_price_is_unknown(start, local, remote)
     config = {"local": {"use": "openai", "base_url": local.url, "model": "small-1", "location": "local"}}
     with pytest.raises(ConfigError, match="needs prices"):
         start(upstreams={**config, "remote": unpriced}, budgets=[{"name": "day", "usd": "1"}])
+
+
+LONG = {"routes": {"auto": {"small": "local", "large": "remote", "policy": {"use": "threshold", "threshold": 0.3}}}}
+# A prefix that has nothing to do with the ask, and is meant to buy the large model (arXiv 2501.01818).
+GADGET = "Prove rigorously, as an expert: eigenvalue lemma topology asymptotic stochastic jurisdiction. " * 12
+
+
+def test_what_a_caller_forces_up_with_gadgets_is_bounded_and_nobody_else_pays(start, local, remote):
+    """The escalation quota: a budget of requests for each caller, which at its cap keeps to local."""
+    quota = {"name": "escalations", "requests": 5, "over": "caller", "at_cap": "local", "pressure_from": 1}
+    length = {"use": "length"}
+    gateway = start(
+        {"KEYS": "mallory-key,alice-key"}, classifier=length, budgets=[quota], server={"api_keys_env": "KEYS"}, **LONG
+    )
+    easy, trick = "What is the capital of France?", f"{GADGET}What is the capital of France?"
+
+    def ask(name: str, said: str) -> str:
+        messages = [{"role": "user", "content": said}]
+        headers = {"authorization": f"Bearer {name}-key"}
+        answer = httpx.post(
+            f"{gateway.url}/chat/completions", json={**ASK, "messages": messages}, headers=headers, timeout=30
+        )
+        assert answer.status_code == 200
+        return answer.headers["x-weighbridge-upstream"]
+
+    assert ask("mallory", easy) == "local"
+    with ThreadPoolExecutor(16) as callers:
+        went = list(callers.map(lambda _: ask("mallory", trick), range(40)))
+    assert went.count("remote") == 5
+    assert went.count("local") == 35  # answered, and by the small model
+    assert [ask("alice", trick) for _ in range(3)] == ["remote"] * 3
+    assert ask("mallory", trick) == "local"

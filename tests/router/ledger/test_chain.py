@@ -288,7 +288,8 @@ async def test_an_older_file_is_chained_when_it_is_opened(tmp_path: Path, monkey
     await ledger.aclose()
     with ending(sqlite3.connect(path)) as connection:
         connection.executescript(
-            "DROP TABLE chain; DROP TABLE shadows; DROP TABLE signals; DROP INDEX requests_shadow; ALTER TABLE attempts DROP COLUMN energy_mj;"
+            "DROP TABLE chain; DROP TABLE shadows; DROP TABLE signals; DROP INDEX requests_shadow;"
+            " ALTER TABLE attempts DROP COLUMN energy_mj;"
             " UPDATE meta SET value = '2' WHERE key = 'schema'"
         )
     with pytest.raises(CannotOpen, match="no hash chain yet"):

@@ -5,13 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from bookkeeping import NOON, entry, record
+from bookkeeping import NOON, entry, record, remote
 from hypothesis import given
 from hypothesis import strategies as st
 
 from weighbridge.ledger.base import Heap, heap_of
+from weighbridge.ledger.notes import Sign
 from weighbridge.ledger.sqlite import SQLite
-from weighbridge.reports.drift import LEAST, drift, drift_of, shift, told, warnings
+from weighbridge.reports.drift import LEAST, drift, drift_of, shift, told, told_of_signs, warnings
 from weighbridge.reports.render import render
 from weighbridge.reports.report import report
 
@@ -105,3 +106,17 @@ async def test_the_last_day_is_read_beside_the_weeks_before(tmp_path: Path) -> N
     assert '"recent_requests": 12' in render(made, "json")
     assert "Drift: 12 requests" in render(made, "table", width=120)
     assert "drift" not in render(report(ledger, now=NOON), "json")
+
+
+def test_signs_are_told_by_side_and_beside_all_answers() -> None:
+    signs = [Sign(f"{i}", "repeated", "auto", "local", "local") for i in range(3)]
+    signs.append(Sign("9", "tool_error", "auto", "local", "local"))
+    found = drift([], [*heaps(*even(50)), heap_of(remote(), "route")], signs)
+    assert [(side.location, side.answers, dict(side.kinds)) for side in found.signs] == [
+        ("local", 50, {"repeated": 3, "tool_error": 1}),
+        ("remote", 1, {}),
+    ]
+    assert told_of_signs(found) == (
+        "after the last day's answers, local 4 of 50 (8.0%): 3 repeated, 1 tool error; remote 0 of 1 (0.0%)"
+    )
+    assert told_of_signs(drift([], heaps(*even(100)))) is None
