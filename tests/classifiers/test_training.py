@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from weighbridge.classifiers import head as heads
+from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.evaluation import metrics
 from weighbridge.classifiers.minilm import SHIPPED
 
@@ -45,7 +46,7 @@ def everyday(tmp_path_factory):
             "difficulty": level,
             "stem": f"{task} {level} {i // 5}",
         }
-        for task in dataset.TASKS
+        for task in TASKS
         for level, ask in levels.items()
         for i in range(15)
     ]
@@ -64,7 +65,7 @@ def inputs(rows):
     rng = np.random.default_rng(0)
     embedding = 0.3 * rng.normal(size=(len(rows.prompt), 384))
     embedding[:, 0] += 6 * rows.difficulty
-    for place, task in enumerate(dataset.TASKS, 1):
+    for place, task in enumerate(TASKS, 1):
         embedding[rows.task == task, place] += 6
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
     return embed.inputs_of(embedding.astype(np.float32), rows.prompt)
@@ -94,7 +95,7 @@ def test_what_can_be_learnt_is_learnt(head, inputs, rows):
     kept = rows.level[held] != "medium"
     assert metrics.auroc(score[kept], rows.shortfall[held][kept]) > 0.8
     verdicts = [head.judge(*given) for given in zip(inputs.embedding, inputs.counts, inputs.words, strict=True)]
-    named = np.array([dataset.TASKS[verdict.task] for verdict in verdicts])
+    named = np.array([TASKS[verdict.task] for verdict in verdicts])
     assert np.mean(named[held] == rows.task[held]) > 0.9
 
 
@@ -122,7 +123,7 @@ def test_our_own_prompts_are_many_varied_and_unique():
     assert len(lines) >= 900
     assert len({line["text"] for line in lines}) == len(lines)
     assert len({line["stem"] for line in lines}) >= 500
-    assert {line["task"] for line in lines} == set(dataset.TASKS)
+    assert {line["task"] for line in lines} == set(TASKS)
     assert {line["difficulty"] for line in lines} == set(dataset.SHORTFALL)
 
 
