@@ -132,7 +132,7 @@ class Hostile:
             for at, client in enumerate(self.slow):
                 if at % 50 == 0 and self._is_over.wait(50 / len(self.slow)):
                     return
-                if select.select([client], [], [], 0)[0]:
+                if _is_closed(client):
                     client.close()
                     self.slow[at] = self._begun()
                     continue
@@ -141,10 +141,14 @@ class Hostile:
 
     def count_open(self) -> int:
         """How many of the idle the gateway has kept."""
-        waiting = select.poll()
-        for client in self.idle:
-            waiting.register(client, select.POLLRDHUP)
-        return len(self.idle) - len(waiting.poll(0))
+        return sum(not _is_closed(client) for client in self.idle)
+
+
+def _is_closed(client: socket.socket) -> bool:
+    """By the other side."""
+    waiting = select.poll()
+    waiting.register(client, select.POLLRDHUP)
+    return bool(waiting.poll(0))
 
 
 async def measured(port: int, seconds: float, program: Program) -> Round:
