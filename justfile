@@ -46,6 +46,18 @@ real *arguments:
 fuzz many="200000":
     WEIGHBRIDGE_FUZZ_BODIES={{ many }} "{{ bin }}/python" -m pytest tests/fuzz --capture=no
 
+# Change what counts money and keeps keys in many small ways, and see that a test notices; mutmut has a place of its own
+mutants *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    test -d build/mutmut || "{{ bin }}/pip" install --quiet --target build/mutmut mutmut==3.8.1
+    rm -rf build/mutants
+    "{{ bin }}/pip" install --quiet --no-deps --target build/mutants .
+    cp -r tests pyproject.toml build/mutants
+    cd build/mutants
+    PYTHONPATH=../mutmut "{{ bin }}/python" -m mutmut run {{ arguments }}
+    PYTHONPATH=../mutmut "{{ bin }}/python" -m mutmut results
+
 # Every figure that the documents claim, measured again on this machine
 bench:
     for script in benchmarks/*.py; do echo "== $script"; "{{ bin }}/python" "$script" || exit 1; done

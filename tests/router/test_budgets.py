@@ -118,6 +118,49 @@ async def test_pressure_rises_from_its_beginning_to_the_cap():
     assert seen == [0, 0, 0, 0, 0, 0.2, 0.4, 0.6, 0.8, 1]
 
 
+async def test_only_what_may_go_on_locally_presses():
+    refusing, places = {"requests": 2, "at_cap": "refuse"}, {"concurrency": 1}
+    them = budgets(refusing, places)
+    assert isinstance(await claim(them), Hold)
+    assert await them.pressure("ann", "auto") == 0
+    assert isinstance(await claim(budgets(places)), Hold)
+    assert await budgets().pressure("ann", "auto") == 0
+
+
+async def test_the_budget_that_is_used_up_most_presses_and_only_those_whom_it_counts():
+    them = budgets(
+        {"requests": 4, "pressure_from": 0},
+        {"requests": 2, "pressure_from": 0, "over": "caller", "callers": ["ann"], "routes": ["auto"]},
+    )
+    await claim(them)
+    assert await them.pressure("ann", "auto") == 0.5
+    assert await them.pressure("ann", "other") == 0.25
+    assert await them.pressure("bob", "auto") == 0.25
+
+
+async def test_each_route_has_a_pressure_of_its_own():
+    them = budgets({"requests": 2, "pressure_from": 0, "over": "route"})
+    await claim(them)
+    assert (await them.pressure("ann", "auto"), await them.pressure("ann", "other")) == (0.5, 0)
+
+
+@pytest.mark.parametrize(("cap", "claims", "pressure"), [(0, 0, 1), (1, 0, 0), (1, 1, 1), (2, 1, 0)])
+async def test_a_budget_without_a_rise_presses_at_its_cap_alone(cap, claims, pressure):
+    them = budgets({"requests": cap, "pressure_from": 1})
+    for _ in range(claims):
+        await claim(them)
+    assert await them.pressure("ann", "auto") == pressure
+
+
+async def test_tokens_are_put_right_and_a_request_stays_one():
+    them = budgets({"tokens": 100}, {"requests": 2})
+    first = await claim(them, tokens=90)
+    assert isinstance(await claim(them, tokens=90), Exhausted)
+    await them.settle(first, cost=0, tokens=5)
+    assert isinstance(await claim(them, tokens=95), Hold)
+    assert isinstance(await claim(them), Exhausted)
+
+
 async def test_the_counters_begin_where_the_ledger_stands():
     spent = [Spent("ann", "auto", "remote", 900, 3, 50), Spent("ann", "auto", "local", 70, 9, 90)]
     them = budgets({"usd": "0.000001"}, {"tokens": 1000, "at_cap": "refuse"}, spent=spent)
