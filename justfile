@@ -51,7 +51,7 @@ mutants *arguments:
     #!/usr/bin/env bash
     set -euo pipefail
     test -d build/mutmut || "{{ bin }}/pip" install --quiet --target build/mutmut mutmut==3.8.1
-    rm -rf build/mutants
+    rm -rf build/mutants build/lib build/bdist*
     "{{ bin }}/pip" install --quiet --no-deps --target build/mutants .
     cp -r tests pyproject.toml build/mutants
     cd build/mutants

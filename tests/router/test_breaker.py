@@ -1,6 +1,6 @@
 """When an upstream is left alone, and when it is looked at again."""
 
-from weighbridge.breaker import ENOUGH, PROBE_S, WINDOW_S, Breaker
+from weighbridge.breaker import ENOUGH, LAST, PROBE_S, WINDOW_S, Breaker
 
 
 class Clock:
@@ -41,6 +41,36 @@ def test_old_failures_do_not_count():
         breaker.succeeded()
         clock.now_s += WINDOW_S
     assert breaker.admits()
+
+
+def test_a_failure_counts_to_the_end_of_the_window():
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(ENOUGH - 1):
+        breaker.failed()
+    clock.now_s += WINDOW_S
+    breaker.failed()
+    assert breaker.is_open
+
+
+def test_only_the_last_outcomes_count():
+    breaker = Breaker(Clock())
+    for _ in range(2):
+        for _ in range(ENOUGH - 1):
+            breaker.failed()
+        for _ in range(LAST):
+            breaker.succeeded()
+    breaker.failed()
+    assert not breaker.is_open
+
+
+def test_after_a_good_probe_it_takes_as_many_failures_as_before():
+    breaker, clock = opened()
+    clock.now_s += WINDOW_S + PROBE_S
+    breaker.admits()
+    breaker.succeeded()
+    breaker.failed()
+    assert not breaker.is_open
 
 
 def test_an_open_one_lets_a_single_probe_through():

@@ -9,14 +9,15 @@ OPAQUE = "f3b1c0de77aa4e0d"
 def kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discretion, "_kept", set())
     discretion.keep(OPAQUE)
-    discretion.keep("short")
+    discretion.keep("8letters")
+    discretion.keep("7letter")
 
 
 @pytest.mark.parametrize(
     ("text", "for_clients", "for_the_log"),
     [
         (f"bad key {OPAQUE}!", "bad key [removed]!", "bad key [removed]!"),
-        ("a short word stays", "a short word stays", "a short word stays"),
+        ("8letters and 7letter", "[removed] and 7letter", "[removed] and 7letter"),
         ("sk-proj-abcdefgh12345678", "[removed]", "[removed]"),
         ("Bearer abc", "[removed]", "[removed]"),
         ("see http://10.0.0.1:8000/v1 now", "see [removed] now", "see http://10.0.0.1:8000/v1 now"),
