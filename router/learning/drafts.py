@@ -18,8 +18,7 @@ from weighbridge.learning.labels import prompt_of
 from weighbridge.policies.evidence import Evidence, Weights, features, p_accept
 
 _RIDGE = 2.0  # how strongly the weights are held to where they were: for each unit of variance ...
-_LEAST_RIDGE = 0.1  # ... and for what hardly differs ...
-_RARE_RIDGE = 0.5  # ... because it is rare
+_LEAST_RIDGE = 0.5  # ... and for what hardly ever differs
 _SIGNS = ("refusal", "truncated", "unfinished", "repetition", "looping", "other_language")
 _STEPS = 100
 
@@ -116,8 +115,7 @@ def fitted(drafts: Drafts, start: Weights) -> Weights:
 
 
 def _newton(x: Floats, y: Floats, before: Floats) -> Floats:
-    least = np.array([_RARE_RIDGE if name in _SIGNS else _LEAST_RIDGE for name in Weights.model_fields])
-    ridge = np.maximum(_RIDGE * x.var(axis=0), least) if len(x) else least
+    ridge = np.maximum(_RIDGE * x.var(axis=0), _LEAST_RIDGE) if len(x) else np.full(len(before), _RIDGE)
 
     def loss(weights: Floats) -> float:
         odds = x @ weights
