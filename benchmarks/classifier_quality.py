@@ -6,7 +6,7 @@ Three parts. The held-out table, beside random, length, always-small and always-
 are whole datasets that were never fitted. Then prompts that no head has seen and no choice was made on: `fresh`,
 written for this (benchmarks/data/everyday_test.jsonl: over 200 everyday asks and 200 of expert work), `demo`, another
 author's (easy or expert by the kind that the demo gives them), and texts unlike all of them, on which it is to abstain
-(benchmarks/data/odd_test.jsonl). Last what a change that changes no difficulty does to the side that a fresh prompt
+(benchmarks/data/odd_test.jsonl; the bound for known words was chosen with these in view). Last what a change that changes no difficulty does to the side that a fresh prompt
 goes to, read as the gateway reads it. Without the data the first part measures on prompts of our own alone. --every
 takes every Nth fresh prompt for the last part, which takes minutes with all of them.
 
