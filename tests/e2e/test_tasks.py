@@ -41,7 +41,7 @@ def test_a_summary_is_answered_by_the_model_for_summaries(gateway, local, sums):
 
 
 def test_when_it_fails_the_usual_small_one_answers_before_the_large_one(gateway, local, remote, sums):
-    sums.then(respond(500, {"error": {"message": "boom"}}))
+    sums.then(respond(503, {"error": {"message": "loading"}}))
     answer = ask(gateway, SUMMARY, stream=True)
     assert (answer.status_code, answer.headers["x-weighbridge-upstream"]) == (200, "local")
     assert (len(sums.chats), len(local.chats), len(remote.chats)) == (1, 1, 0)
