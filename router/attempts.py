@@ -286,11 +286,15 @@ class Attempts:
             return _NOTHING
         request, plan = trip.request, trip.plan
         cost, tokens = trip.worst(name)
-        is_first = not any(attempt.hold.amounts for attempt in trip.attempts)
         is_local = plan.reach[name].location == "local"
         try:
             return await self._budgets.claim(
-                request.caller, plan.target.route, is_local=is_local, is_first=is_first, cost=cost or 0, tokens=tokens
+                request.caller,
+                plan.target.route,
+                is_local=is_local,
+                counted=trip.counted,
+                cost=cost or 0,
+                tokens=tokens,
             )
         except Unreachable:
             error = Unavailable("The budgets cannot be looked up.", code="state_unavailable", retry_after_s=5)

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -126,6 +127,11 @@ class Hold:
 
     amounts: dict[str, tuple[Kind, int]] = field(default_factory=dict)
 
+    @property
+    def requests(self) -> set[str]:
+        """The counters of requests among them: they count a request once, however many attempts it takes."""
+        return {key for key, (kind, _) in self.amounts.items() if kind == "requests"}
+
 
 class Budgets:
     """Every budget of a config, over one state."""
@@ -154,14 +160,19 @@ class Budgets:
         return max(_pressure(b, level) for b, level in zip(pressing, levels, strict=True))
 
     async def claim(  # noqa: PLR0913  # two names, and by keyword what an attempt is
-        self, caller: str, route: str, *, is_local: bool, is_first: bool, cost: int, tokens: int
+        self, caller: str, route: str, *, is_local: bool, counted: AbstractSet[str], cost: int, tokens: int
     ) -> Hold | Exhausted:
-        """Claim an attempt's worst case, cost in nano-USD. Raises Unreachable where nothing may pass uncounted."""
+        """Claim an attempt's worst case, cost in nano-USD. Raises Unreachable where nothing may pass uncounted.
+
+        counted: the counters of requests that have counted this one, at an earlier attempt.
+        """
         now = datetime.now(UTC)
-        counted = [b for b in self._of(caller, route) if not (is_local and b.at_cap == "local")]
-        worst = {"usd": cost, "requests": int(is_first), "tokens": tokens, "concurrency": 1}
-        by_key = {b.key(caller, route, now): b for b in counted}
-        claims = [Claim(key, worst[b.kind], b.cap, _ttl_s(b, now)) for key, b in by_key.items()]
+        worst = {"usd": cost, "requests": 1, "tokens": tokens, "concurrency": 1}
+        counting = (b for b in self._of(caller, route) if not (is_local and b.at_cap == "local"))
+        by_key = {b.key(caller, route, now): b for b in counting}
+        claims = [
+            Claim(key, 0 if key in counted else worst[b.kind], b.cap, _ttl_s(b, now)) for key, b in by_key.items()
+        ]
         if not claims:
             return Hold()
         try:

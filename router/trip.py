@@ -60,6 +60,7 @@ class Trip:
             str, str
         ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name
         self.helped: dict[str, str] = {}  # the steps that a local model was to do before, and what became of each
+        self.counted: set[str] = set()  # the budgets' counters that have counted this request
         self.seat: Seat | None = None  # its place at an upstream that has a line
         self.verdict: Judgement | None = None  # on its draft, once there is one
         self.may_escalate = True  # somebody else is there to be asked
@@ -203,6 +204,8 @@ class Trip:
         upstream = self.plan.reach[name]
         reserved = self.worst(name)[0]
         share = self._meter.begin(name)
+        if hold.amounts:
+            self.counted |= hold.requests
         self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved, hold, share=share))
         return Reservation(
             request_id=self.request.request_id,

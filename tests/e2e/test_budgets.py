@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from scripted import respond
 
 from weighbridge.config import ConfigError
 
@@ -40,6 +41,15 @@ def test_a_budget_that_refuses_says_when_to_come_back(start, remote):
     assert refused.headers["x-should-retry"] == "false"
     assert len(remote.chats) == 2
     assert gateway.rows()[-1]["reason"] == "budget"
+
+
+def test_a_request_counts_once_however_many_attempts_it_takes(start, local, remote):
+    remote.always(respond(500, {}))
+    gateway = start(classifier=HARD, budgets=[{"name": "few", "requests": 2, "at_cap": "refuse"}])
+    answers = [post(gateway) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert all(int(answer.headers["x-weighbridge-attempts"]) > 1 for answer in answers[:2])
+    assert len(local.chats) == 2
 
 
 def test_pressure_moves_the_threshold_before_anything_is_refused(start):

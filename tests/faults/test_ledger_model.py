@@ -75,8 +75,8 @@ class Bookkeeping(RuleBasedStateMachine):
     def owed(self) -> int:
         return sum(attempt.owed for one in self.asked for attempt in one.attempts)
 
-    def _claimed(self, amount: int, *, is_first: bool) -> Hold | None:
-        claim = self.budgets.claim("ann", "auto", is_local=False, is_first=is_first, cost=amount, tokens=0)
+    def _claimed(self, amount: int) -> Hold | None:
+        claim = self.budgets.claim("ann", "auto", is_local=False, counted=set(), cost=amount, tokens=0)
         found = self.runner.run(claim)
         assert isinstance(found, Exhausted) == (self.owed + amount > CAP)
         return None if isinstance(found, Exhausted) else found
@@ -106,7 +106,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @rule(target=open_ones, amount=AMOUNTS)
     def begin(self, amount: int) -> object:
-        hold = self._claimed(amount, is_first=True)
+        hold = self._claimed(amount)
         if hold is None:
             return multiple()
         one = Asked(f"request-{len(self.asked)}")
@@ -119,7 +119,7 @@ class Bookkeeping(RuleBasedStateMachine):
         if one.status != "open":
             return  # it died with its process
         self._settled(one, status, None, is_last=False)
-        hold = self._claimed(amount, is_first=False)
+        hold = self._claimed(amount)
         if hold is not None:
             self._reserved(one, amount, hold)
 

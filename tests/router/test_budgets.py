@@ -21,8 +21,10 @@ def budgets(*tables: dict, spent: list[Spent] | None = None, state: State | None
     return Budgets(made, state or Memory(), lambda _: spent or [])
 
 
-async def claim(them: Budgets, cost: int = 0, tokens: int = 0, *, caller: str = "ann", is_local: bool = False):
-    return await them.claim(caller, "auto", is_local=is_local, is_first=True, cost=cost, tokens=tokens)
+async def claim(
+    them: Budgets, cost: int = 0, tokens: int = 0, *, caller: str = "ann", is_local: bool = False, counted=frozenset()
+):
+    return await them.claim(caller, "auto", is_local=is_local, counted=counted, cost=cost, tokens=tokens)
 
 
 @pytest.mark.parametrize(
