@@ -3,11 +3,12 @@
     python benchmarks/classifier_quality.py [--data DIR] [--artefact DIR] [--cache DIR] [--every N] [--json]
 
 Three parts. The held-out table, beside random, length, always-small and always-large; `bfcl_v1` and `routerbench_part`
-are whole datasets that were never fitted. Then prompts that no head has seen: `fresh`, written for this (benchmarks/data/everyday_test.jsonl: over 200 everyday asks and 200 of expert work), and `demo`,
-another author's (easy or expert by the kind that the demo gives them); and texts unlike all of them, on which it is to
-abstain (benchmarks/data/odd_test.jsonl). The bound for known words was chosen with both in view. Last what a change
-that changes no difficulty does to the side that a fresh prompt goes to, read as the gateway reads it. Without the data
-the first part measures on prompts of our own alone. --every takes every Nth fresh prompt for the last part, which takes
+are whole datasets that were never fitted. Then prompts that no head has seen: `fresh`, written for this
+(benchmarks/data/everyday_test.jsonl: over 200 everyday asks and 200 of expert work), and `demo`, another author's (easy
+or expert by the kind that the demo gives them); and texts unlike all of them, on which it is to abstain
+(benchmarks/data/odd_test.jsonl). The bound for known words was chosen with both in view. Last what a change that
+changes no difficulty does to the side that a fresh prompt goes to, read as the gateway reads it. Without the data the
+first part measures on prompts of our own alone. --every takes every Nth fresh prompt for the last part, which takes
 minutes with all of them.
 
 Ends with 1 when a goal is missed: everyday and expert asks told apart at AUROC 0.95; no ranking below length's on what
