@@ -80,6 +80,7 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._unset_keepalive_if_required()  # uvicorn's own forgets it after a reset, and everything hangs on it
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:

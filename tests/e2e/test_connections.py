@@ -1,9 +1,11 @@
 """Slow, silent and hostile connections: each gets a 4xx or is closed, never a 5xx, and the next good request works."""
 
 import asyncio
+import gc
 import json
 import re
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +14,8 @@ import httpx
 import pytest
 from running import RunningGateway
 from scripted import Behaviour, Seen, chunk, completion, hang, raw_stream
+
+from weighbridge.connections import Connection
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
 BODY = json.dumps(CHAT).encode()
@@ -226,6 +230,24 @@ def test_where_all_are_at_work_one_more_is_told_to_wait(start, local):
                     client.recv(1)
         with connected(gateway) as three:
             assert b"too_many_connections" in received(three)
+
+
+def test_a_connection_that_was_reset_leaves_nothing_behind(start):
+    before = open_connections()
+    gateway = start()
+    with connected(gateway) as client:
+        client.sendall(GOOD)
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed without a goodbye
+    deadline = time.monotonic() + 10
+    while open_connections() - before:
+        assert time.monotonic() < deadline
+        gc.collect()
+
+
+def open_connections() -> set[int]:
+    """Those that anything still holds."""
+    return {id(one) for one in gc.get_objects() if type(one) is Connection}
 
 
 # Hostile ones.
