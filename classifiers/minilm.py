@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 from tokenizers import Tokenizer
 
-from weighbridge.classifiers import features, head, window
+from weighbridge.classifiers import cues, features, head, window
 from weighbridge.classifiers.artefacts import ArtefactError, Manifest, read_files, read_manifest
 from weighbridge.classifiers.base import Assessment, Classifier
 from weighbridge.classifiers.wordpiece import WordPiece
@@ -57,7 +57,7 @@ class MiniLM(Classifier):
         """
         ends = [window.ends_of(text) for text in texts]
         rows = zip(texts, ends, self._encoder.tokens_of(ends), strict=True)
-        return [self._assess(*features.both(end, len(text)), tokens) for text, end, tokens in rows]
+        return [self._assess(end, *features.both(end, len(text)), tokens) for text, end, tokens in rows]
 
     @property
     def thresholds(self) -> Mapping[str, float]:
@@ -67,11 +67,17 @@ class MiniLM(Classifier):
     def version(self) -> str:
         return self._manifest.version
 
-    def _assess(self, counts: NDArray[np.float32], words: NDArray[np.int64], tokens: Sequence[int]) -> Assessment:
+    def _assess(
+        self, text: str, counts: NDArray[np.float32], words: NDArray[np.int64], tokens: Sequence[int]
+    ) -> Assessment:
         verdict = self._head.judge(self._encoder.embed(tokens), counts, words)
         known = verdict.task_probability >= self._manifest.task_minimum
         task = self._manifest.tasks[verdict.task] if known else None
-        return Assessment(verdict.score, task, verdict.task_probability, verdict.abstained)
+        probability = verdict.task_probability
+        if (named := cues.task_of(text)) in self._manifest.tasks:
+            # Whoever names the task is believed before the embedding is.
+            task, probability = named, max(cues.PRECISION, probability if task == named else 0.0)
+        return Assessment(verdict.score, task, probability, verdict.abstained)
 
 
 class Encoder:

@@ -1,0 +1,54 @@
+"""Cues: an ask that names its task in so many words, before or behind what is pasted into it."""
+
+import pytest
+
+from weighbridge.classifiers.cues import task_of
+
+PASTED = "The council agreed on Monday. Extract of the minutes: translate, summarise and rewrite were all said.\n" * 30
+
+NAMED = {
+    "Summarise this in two sentences:": "summarization",
+    "Could you please give me a short summary of the text below?": "summarization",
+    "TL;DR": "summarization",
+    "Fasse das in einem Satz zusammen.": "summarization",
+    "Translate this into German.": "translation",
+    'How do you say "good luck" in French?': "translation",
+    "Übersetze den folgenden Text ins Englische.": "translation",
+    "Extract every date from the text.": "extraction",
+    "List all the names mentioned in the text.": "extraction",
+    "Classify the sentiment of this review.": "classification",
+    "Is this email positive or negative?": "classification",
+    "Please rewrite this so that it sounds friendlier.": "rewriting",
+    "Fix the spelling.": "rewriting",
+    "Hi there! Can you proofread this?": "rewriting",
+}
+
+
+@pytest.mark.parametrize(("ask", "task"), NAMED.items())
+def test_an_ask_that_names_its_task_is_taken_at_its_word(ask, task):
+    assert task_of(ask) == task
+
+
+@pytest.mark.parametrize(("ask", "task"), NAMED.items())
+def test_a_long_text_pasted_before_or_behind_it_changes_nothing(ask, task):
+    assert task_of(f"{ask}\n\n{PASTED}What follows is left out.") == task
+    assert task_of(f"Minutes of a meeting\n{PASTED}\n\n{ask}") == task
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        "",
+        "What is the capital of France?",
+        "Who wrote the first translation of the Bible into German?",
+        "Prove that the sum up to n of the odd numbers is a square.",
+        "Write a function that extracts dates from a string.",
+        "Translate this and summarise it.\n\nSummarise it in French.",  # two tasks
+    ],
+)
+def test_an_ask_that_names_none_or_several_is_left_to_the_embedding(ask):
+    assert task_of(ask) is None
+
+
+def test_a_long_line_is_read_at_its_ends_only():
+    assert task_of("word " * 100_000 + "translate this") is None
