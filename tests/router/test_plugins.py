@@ -29,7 +29,7 @@ def test_the_other_keys_are_the_constructors_arguments() -> None:
 
 def test_a_shelf_offers_its_implementations_and_not_its_helpers() -> None:
     assert implementations(UPSTREAMS, Upstream) == ["litellm", "ollama", "openai", "simulated"]
-    assert implementations(POLICIES, Policy) == ["always", "threshold"]
+    assert implementations(POLICIES, Policy) == ["always", "cascade", "threshold"]
     assert "base" not in on_shelf(UPSTREAMS)
 
 
