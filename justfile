@@ -30,8 +30,8 @@ types:
     "{{ bin }}/pip" install --quiet --no-deps --target build/check .
     MYPYPATH=build/check "{{ bin }}/mypy" --strict --package weighbridge
 
-# The tests; arguments go to pytest, so `just test tests/policies` runs one folder
-test *arguments:
+# The tests, two files at a time; arguments go to pytest, so `just test tests/policies` runs one folder
+test *arguments="--numprocesses=2 --dist=loadfile":
     "{{ bin }}/python" -m pytest {{ arguments }}
 
 # Every client there is, in environments of their own, and the table of it in docs/compatibility.md; needs npm
