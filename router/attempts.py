@@ -122,12 +122,7 @@ class Attempts:
             trip.answered()
             settlement = trip.succeeded(completion.usage)
         self._stand_up(trip)
-        try:
-            await self._put_right(trip, settlement)
-            await self._record(settlement, None)
-        except asyncio.CancelledError:
-            self.abandon(trip, trip.left_after(settlement))
-            raise
+        await self._book(trip, settlement)
         return completion
 
     def _next(self, trip: Trip, left: list[str]) -> str | None:
@@ -257,6 +252,10 @@ class Attempts:
         self.breakers[name].succeeded()
         settlement = trip.discarded(draft.usage)
         left.append(left.pop(0))  # asked again, and not verified, where the others fail
+        await self._book(trip, settlement)
+
+    async def _book(self, trip: Trip, settlement: Settlement) -> None:
+        """An attempt has ended, and the request goes on."""
         try:
             await self._put_right(trip, settlement)
             await self._record(settlement, None)

@@ -26,7 +26,7 @@ from weighbridge.streaming import DONE, Relay
 from weighbridge.trip import Trip
 from weighbridge.units import Usage
 from weighbridge.upstreams.base import Completion, Stream, Upstream
-from weighbridge.wire import Body, estimated_output_tokens
+from weighbridge.wire import Body
 
 Tell = Callable[[Verdict], None]
 
@@ -50,10 +50,7 @@ async def complete(upstream: Upstream, trip: Trip, tell: Tell) -> Completion:
     answer = orjson.loads(completion.body)
     reading = Reading()
     reading.whole(answer)
-    usage = completion.usage or Usage(
-        request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
-    )
-    _judge(reading, asked, trip, tell, usage)
+    _judge(reading, asked, trip, tell, interpreting.took(completion, request))
     body = unasked.without(completion.body, answer) if asked.body.added else completion.body
     if asked.translation:
         shown = asked.translation.answer(orjson.loads(body))

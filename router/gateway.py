@@ -26,7 +26,6 @@ from weighbridge.trip import Prices, Trip
 from weighbridge.units import Usage
 from weighbridge.unserved import turned_away
 from weighbridge.upstreams.base import Completion, Forward, Stream, Upstream
-from weighbridge.wire import estimated_output_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +87,9 @@ class Gateway:
         await self._assisting.help(trip)
         completion = await self._attempts.make(trip, self._asking(trip))
         trip.answered()
-        usage = completion.usage or Usage(
-            request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
-        )
         kept_id = request.dialect.kept_id(orjson.loads(completion.body)) if request.dialect.keeps_answers else None
         self._remember(trip, kept_id)
-        closing = await self._attempts.close(trip, trip.succeeded(usage), 200)
+        closing = await self._attempts.close(trip, trip.succeeded(interpreting.took(completion, request)), 200)
         self._reusing.keep(trip, [completion.body])
         if self._shadowing is not None:
             self._shadowing.answered(trip, completion.body)

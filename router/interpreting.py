@@ -10,8 +10,9 @@ from weighbridge.errors import BadRequest, Failed, Incapable, NotServed
 from weighbridge.preprocess.base import Prepared
 from weighbridge.schemas import Request
 from weighbridge.streaming import DONE, Relay, reported
+from weighbridge.units import Usage
 from weighbridge.upstreams.base import Completion, Stream, Upstream
-from weighbridge.wire import Body
+from weighbridge.wire import Body, estimated_output_tokens
 
 
 async def complete(upstream: Upstream, request: Request, prepared: Prepared | None = None) -> Completion:
@@ -28,6 +29,13 @@ async def complete(upstream: Upstream, request: Request, prepared: Prepared | No
     completion = await upstream.complete(body)
     answer = translation.answer(orjson.loads(completion.body))
     return replace(completion, body=json.dumps(answer, ensure_ascii=False).encode())
+
+
+def took(completion: Completion, request: Request) -> Usage:
+    """What a whole answer took: as its upstream says, else estimated."""
+    return completion.usage or Usage(
+        request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
+    )
 
 
 async def stream(

@@ -34,8 +34,6 @@ from weighbridge.schemas import Request
 from weighbridge.tables import Route, Shadow
 from weighbridge.telemetry import Metrics
 from weighbridge.trip import Prices, Trip
-from weighbridge.units import Usage
-from weighbridge.wire import estimated_output_tokens
 
 log = logging.getLogger(__name__)
 
@@ -282,9 +280,7 @@ class Shadowing:
         trip = ShadowTrip(request, plan, self._prices, self._now, self._meter)
         completion = await self._attempts.make(trip, lambda called: interpreting.complete(called, request))
         trip.answered()
-        usage = completion.usage or Usage(
-            request.estimated_input_tokens, estimated_output_tokens(completion.body), source="estimated"
-        )
+        usage = interpreting.took(completion, request)
         # It is paid for: whoever needs the place now, this is written down.
         closing = asyncio.ensure_future(self._attempts.close(trip, trip.succeeded(usage), 200))
         self._closing.add(closing)
