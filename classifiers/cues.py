@@ -5,7 +5,7 @@ An embedding of an ask with a long text pasted into it is mostly one of the text
 
 import re
 
-PRECISION = 0.95  # how often they are right, at least, on the prompts that the classifier is fitted on
+PRECISION = 0.95  # how often they are right, at least, on the prompts of our own
 
 _POLITE = r"(?:please|kindly|now|(?:can|could|would|will) you(?: please)?|i (?:want|need) you to|bitte|por favor)"
 # At the start of a line or of a sentence.

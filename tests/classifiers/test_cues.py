@@ -1,8 +1,14 @@
 """Cues: an ask that names its task in so many words, before or behind what is pasted into it."""
 
+import json
+from pathlib import Path
+
 import pytest
 
+from weighbridge.classifiers import cues
 from weighbridge.classifiers.cues import task_of
+
+OWN_PROMPTS = Path(cues.__file__).parent / "training" / "everyday.jsonl"
 
 PASTED = "The council agreed on Monday. Extract of the minutes: translate, summarise and rewrite were all said.\n" * 30
 
@@ -48,6 +54,13 @@ def test_a_long_text_pasted_before_or_behind_it_changes_nothing(ask, task):
 )
 def test_an_ask_that_names_none_or_several_is_left_to_the_embedding(ask):
     assert task_of(ask) is None
+
+
+def test_they_are_right_as_often_as_they_say_on_our_own_prompts():
+    rows = [json.loads(line) for line in OWN_PROMPTS.read_text(encoding="utf-8").splitlines()]
+    right = [named == row["task"] for row in rows if (named := task_of(row["text"]))]
+    assert len(right) > 200
+    assert sum(right) / len(right) >= cues.PRECISION
 
 
 def test_a_long_line_is_read_at_its_ends_only():
