@@ -1,4 +1,7 @@
-"""Charts as SVG: drawn here, coloured by the page's style sheet, no script."""
+"""Charts as SVG: drawn here, coloured by the page's style sheet, no script.
+
+A screen reader takes a chart for one picture and reads its label, so the label says the figures too.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ def costs(days: Sequence[Day]) -> str:
     if not highest:
         return ""
     most = _round_up(highest)
-    height, floor, left = 220, 190, 70
+    height, floor, left = 220, 190, max(70, 8 + 9 * len(money(most // 2)))
     step = min((_WIDTH - left - 6) / len(bars), 60)
     thick = step * 0.38
     parts = [_scale(most, left, floor)]
@@ -33,8 +36,10 @@ def costs(days: Sequence[Day]) -> str:
         parts.append(_bar(x + thick + 1, floor, thick, bar.cost_nano_usd / most * 160, "actual") + "</g>")
     for i in _labelled(len(bars)):
         x = left + step * (i + 0.5)
-        parts.append(_text(x, floor + 20, f"{bars[i].day:%d %b}", "middle"))
-    return _svg(height, "Actual and baseline cost over time", parts)
+        parts.append(_text(x, floor + 24, f"{bars[i].day:%d %b}", "middle"))
+    actual, baseline = sum(bar.cost_nano_usd for bar in bars), sum(bar.baseline_cost_nano_usd for bar in bars)
+    told = f"{days[0].day} to {days[-1].day}: {money(actual)} actual, {money(baseline)} baseline"
+    return _svg(height, f"Actual and baseline cost over time. {told}", parts)
 
 
 def shares(local: int, remote: int) -> str:
@@ -43,13 +48,14 @@ def shares(local: int, remote: int) -> str:
     if not whole:
         return ""
     cut = _WIDTH * local / whole
+    at_home, away = f"local {local:,} ({percent(local / whole)})", f"remote {remote:,} ({percent(remote / whole)})"
     parts = [
         f'<rect class="local" x="0" y="0" width="{cut:.1f}" height="34" rx="4"/>',
         f'<rect class="remote" x="{cut:.1f}" y="0" width="{_WIDTH - cut:.1f}" height="34" rx="4"/>',
-        _text(0, 58, f"local {local:,} ({local / whole:.1%})", "start"),
-        _text(_WIDTH, 58, f"remote {remote:,} ({remote / whole:.1%})", "end"),
+        _text(0, 58, at_home, "start"),
+        _text(_WIDTH, 58, away, "end"),
     ]
-    return _svg(66, "Share of requests answered locally and remotely", parts)
+    return _svg(66, f"Share of requests answered locally and remotely. {at_home}, {away}", parts)
 
 
 def scores(found: Scores) -> str:
@@ -57,18 +63,23 @@ def scores(found: Scores) -> str:
     height, floor, slots, most = 220, 180, len(found.counts), max(found.counts)
     step = _WIDTH / slots
     parts = [f'<line class="axis" x1="0" y1="{floor}" x2="{_WIDTH}" y2="{floor}"/>']
+    told = []
     for i, count in enumerate(found.counts):
         middle = (i + 0.5) / slots
         side = "plain" if found.threshold is None else "local" if middle < found.threshold else "remote"
-        told = f"score {i / slots:.2f} to {(i + 1) / slots:.2f}: {count:,}"
-        parts.append(f"<g>{_title(told)}{_bar(step * i + 1, floor, step - 2, count / most * 145, side)}</g>")
-    parts += [_text(_WIDTH * x, floor + 20, text, anchor) for x, text, anchor in _SCORE_LABELS]
+        told.append(f"{i / slots:.2f} to {(i + 1) / slots:.2f}: {count:,}")
+        parts.append(
+            f"<g>{_title(f'score {told[-1]}')}{_bar(step * i + 1, floor, step - 2, count / most * 145, side)}</g>"
+        )
+    parts += [_text(_WIDTH * x, floor + 24, text, anchor) for x, text, anchor in _SCORE_LABELS]
     if found.threshold is not None:
         x = _WIDTH * min(max(found.threshold, 0), 1)
         anchor, shift = ("start", 6) if x < _WIDTH / 2 else ("end", -6)
         parts.append(f'<line class="threshold" x1="{x:.1f}" y1="8" x2="{x:.1f}" y2="{floor}"/>')
         parts.append(_text(x + shift, 20, f"threshold {found.threshold:.2f}", anchor))
-    return _svg(height, "Histogram of scores with the threshold", parts)
+    threshold = f"Threshold {found.threshold:.2f}; scores " if found.threshold is not None else "Scores "
+    heard = "; ".join(words for words, count in zip(told, found.counts, strict=True) if count)
+    return _svg(height, f"Histogram of scores with the threshold. {threshold}{heard}", parts)
 
 
 _SCORE_LABELS = ((0, "0 easier", "start"), (0.5, "0.5", "middle"), (1, "harder 1", "end"))
@@ -85,6 +96,7 @@ def latencies(found: Latency) -> str:
     if not most:
         return ""
     parts = []
+    told = [f"{name}: {seconds(local)} local, {seconds(remote)} remote" for name, local, remote in rows]
     for i, (name, local, remote) in enumerate(rows):
         y = i * 70 + 14
         parts.append(_text(0, y, name, "start"))
@@ -93,7 +105,7 @@ def latencies(found: Latency) -> str:
             length = 0 if value is None else value / most * (_WIDTH - 130)
             parts.append(f'<rect class="{side}" x="0" y="{top}" width="{length:.1f}" height="15" rx="3"/>')
             parts.append(_text(length + 6, top + 12, f"{seconds(value)} {side}", "start"))
-    return _svg(210, "Latency by location", parts)
+    return _svg(210, f"Latency by location. {'; '.join(told)}", parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,14 @@ class Frame:
 
     def up(self, quality: float) -> float:
         return self.floor - (quality - self.worst) / ((1 - self.worst) or 1.0) * (self.floor - self.top)
+
+    def label(self, point: Point) -> tuple[float, float, str]:
+        """Where a point's name stands, and its anchor: beside the curve, which rises to the right."""
+        x, y = self.place(point)
+        if x < self.width / 2:
+            return x + 12, y + 20, "start"
+        # Near the top there is no room above, and the curve is flat.
+        return x - 12, y + 20 if y < self.top + 24 else y - 12, "end"
 
     @property
     def levels(self) -> tuple[float, float, float]:
@@ -143,24 +163,31 @@ def quality(points: Sequence[Point], was: Point | None, is_now: Point | None) ->
         parts.append(f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{_WIDTH}" y2="{y:.1f}"/>')
         parts.append(_text(left - 8, y + 4, percent(worth), "end"))
     every = points[:: max(1, len(points) // 20)]
-    parts += [f'<polyline class="curve" points="{line}"/>', *(_dot(p, *frame.place(p)) for p in every)]
+    parts += [f'<polyline class="curve" points="{line}"/>', *(_dot(frame, p) for p in every)]
+    told = [_of_point(points[0]), _of_point(points[-1])]
     for point, kind, name in ((was, "baseline", "as it was"), (is_now, "remote", "as tried")):
         if point:
-            parts.append(_dot(point, *frame.place(point), kind=kind, name=name))
-    parts.append(_text(left, floor + 20, f"{money(frame.least)} cost", "start"))
-    parts.append(_text(_WIDTH, floor + 20, money(frame.most), "end"))
-    return _svg(frame.height, "Expected quality over cost at every threshold", parts)
+            told.append(_of_point(point, name))
+            parts.append(_dot(frame, point, kind=kind, name=name))
+    parts.append(_text(left, floor + 24, f"{money(frame.least)} cost", "start"))
+    parts.append(_text(_WIDTH, floor + 24, money(frame.most), "end"))
+    return _svg(frame.height, f"Expected quality over cost at every threshold. {'; '.join(told)}", parts)
 
 
-def _dot(point: Point, x: float, y: float, kind: str = "actual", name: str = "") -> str:
+def _dot(frame: Frame, point: Point, kind: str = "actual", name: str = "") -> str:
     """A point of the curve; the larger ones have names."""
+    x, y = frame.place(point)
+    beside = frame.label(point)
+    label = _text(*beside[:2], name, beside[2]) if name else ""
+    told = _title(_of_point(point, name))
+    return f'<g>{told}<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name else 3}"/>{label}</g>'
+
+
+def _of_point(point: Point, name: str = "") -> str:
     where = name or f"threshold {point.threshold:.2f}"
-    told = (
+    return (
         f"{where}: {money(point.cost_nano_usd)}, quality {percent(point.quality)}, large {percent(point.large_share)}"
     )
-    anchor, shift = ("start", 12) if x < _WIDTH / 2 else ("end", -12)
-    label = _text(x + shift, y + 20, name, anchor) if name else ""
-    return f'<g>{_title(told)}<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if name else 3}"/>{label}</g>'
 
 
 def standalone(drawing: str, style: str) -> str:

@@ -1,5 +1,6 @@
 """A report as one HTML page that needs nothing else: no script, no font, no request to anywhere."""
 
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -124,9 +125,17 @@ def _groups(report: Report) -> str:
             percent(counted.saved_fraction),
             f"{group.figures.errors:,}",
         )
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+        rows.append(line(cells))
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     return (
-        f'<section class="groups"><h2>By {escape(report.by)}</h2><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></section>\n"
+        f'<section class="groups"><h2 id="groups">By {escape(report.by)}</h2>'
+        # Wider than a telephone: whoever has no pointer scrolls it with the keys, once it can have the focus.
+        f'<div tabindex="0" role="region" aria-labelledby="groups"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div></section>\n"
     )
+
+
+def line(cells: Sequence[str]) -> str:
+    """A row of a table; its first cell is its name."""
+    name, *figures = (escape(cell) for cell in cells)
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{one}</td>" for one in figures)}</tr>'

@@ -3,7 +3,7 @@
 from html import escape
 
 from weighbridge.reports import charts
-from weighbridge.reports.page import chart, document, key, nothing, style
+from weighbridge.reports.page import chart, document, key, line, nothing, style
 from weighbridge.reports.raster import Canvas
 from weighbridge.reports.replay import Replay
 from weighbridge.reports.replay_words import notes, rows
@@ -12,7 +12,7 @@ from weighbridge.reports.words import many, money, percent, spelt
 
 def page(replay: Replay) -> str:
     """The whole page. Every text in it is escaped."""
-    body = f'<div class="charts">{_table(replay)}{_curve(replay)}</div>\n' if replay.requests else nothing()
+    body = f'<div class="charts both">{_table(replay)}{_curve(replay)}</div>\n' if replay.requests else nothing()
     return document("Weighbridge replay", spelt(replay.since, replay.until), body)
 
 
@@ -35,10 +35,9 @@ def png(replay: Replay) -> bytes | None:
     canvas.line([frame.place(point) for point in replay.curve], _CURVE, 2)
     for point, colour, name in ((replay.was, _WAS, "as it was"), (replay.is_now, _NOW, "as tried")):
         if point:
-            x, y = frame.place(point)
-            anchor, shift = ("start", 12) if x < frame.width / 2 else ("end", -12)
-            canvas.dot((x, y), 6, colour)
-            canvas.text((x + shift, y + 20), name, _QUIET, anchor)
+            x, y, anchor = frame.label(point)
+            canvas.dot(frame.place(point), 6, colour)
+            canvas.text((x, y), name, _QUIET, anchor)
     canvas.text((frame.left, frame.floor + 20), f"{money(frame.least)} cost", _QUIET)
     canvas.text((frame.width, frame.floor + 20), money(frame.most), _QUIET, "end")
     return canvas.png()
@@ -50,7 +49,7 @@ _WAS, _NOW = (0xB9, 0xBC, 0xC2), (0xC8, 0x79, 0x2B)
 
 
 def _table(replay: Replay) -> str:
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(replay))
+    lines = "".join(line(row) for row in rows(replay))
     told = "".join(f"<li>{escape(note)}</li>" for note in notes(replay))
     head = "".join(f'<th scope="col">{name}</th>' for name in ("", "as it was", "as tried"))
     return (
