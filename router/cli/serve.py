@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import math
+import multiprocessing
 import os
 import resource
 import signal
 import socket
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -64,6 +66,13 @@ def run(path: Path, *, host: str | None, port: int | None, workers: int) -> bool
         return listener is not None and _supervise(config, listener, workers)
 
 
+def _end_with_parent() -> None:
+    """A worker whose supervisor was killed would hold the port, and nobody would stop it."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 async def _open_once(ledger: Ledger) -> None:
     await ledger.aopen()
     await ledger.aclose()
@@ -71,6 +80,7 @@ async def _open_once(ledger: Ledger) -> None:
 
 def worker() -> Application:
     """One of several processes: it finds its config as its parent did, in the environment."""
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     configure_logging(as_json=not sys.stderr.isatty())
     logging.getLogger("uvicorn.error").addFilter(_last_line)
     try:

@@ -46,6 +46,14 @@ async def test_several_workers_share_the_port(config: ConfigFile, serve) -> None
     assert (ended.code, ended.err) == (0, "")
 
 
+async def test_workers_end_when_who_supervises_them_is_killed(config: ConfigFile, serve) -> None:
+    gateway = await serve("--workers", "2")
+    gateway.process.kill()
+    await asyncio.wait_for(gateway.process.communicate(), 60)  # their ends of the pipes are closed, too
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        await asked(gateway.base_url)
+
+
 async def test_workers_that_count_budgets_each_by_itself_are_warned_of(config: ConfigFile, serve) -> None:
     config.change("[ledger]", '[[budgets]]\nname = "few"\nrequests = 5\n[ledger]')
     gateway = await serve("--workers", "2")
