@@ -61,7 +61,7 @@ class Verification:
 
     accept: the lowest P(accept) that is good enough. hold_tokens, hold_s: how much of a stream, and how long from its
         first token on, is held back for that. ask_logprobs: whether the upstream is asked for them. weights: what the
-        evidence counts for.
+        evidence counts for. samples: how many drafts there are at most, of which the first is judged.
     """
 
     accept: float
@@ -69,6 +69,7 @@ class Verification:
     hold_s: float
     ask_logprobs: bool
     weights: Weights
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ class Cascade(Policy):
 
     accept: the lowest P(accept) with which a draft becomes the answer. As a budget is used up it falls, to nothing.
     hold_tokens, hold_s: how much of a streamed draft is held back, and how long from its first token on.
-    ask_logprobs: ask the small upstream for the probabilities of its tokens. weights: of the evidence; None is a prior.
+    ask_logprobs: ask the small upstream for the probabilities of its tokens. samples: how many drafts it makes at most,
+    where what they agree on can change the verdict. weights: of the evidence; None is a prior.
     """
 
     needs_score: ClassVar[bool] = True
@@ -23,6 +24,7 @@ class Cascade(Policy):
     hold_tokens: int = Field(default=48, ge=1)
     hold_s: float = Field(default=2.0, gt=0)
     ask_logprobs: bool = True
+    samples: int = Field(default=1, ge=1, le=9)
     weights: Weights = Weights()
 
     def decide(self, situation: Situation) -> Decision:
@@ -44,5 +46,5 @@ class Cascade(Policy):
         if accept <= 0:
             reason: Reason = "budget" if situation.pressure else "below_threshold"
             return Decision(small, others, reason, f"{detail}, not verified", threshold)
-        verify = Verification(accept, self.hold_tokens, self.hold_s, self.ask_logprobs, self.weights)
+        verify = Verification(accept, self.hold_tokens, self.hold_s, self.ask_logprobs, self.weights, self.samples)
         return Decision(small, others, "cascade_accepted", f"{detail}, drafted", threshold, verify)

@@ -16,8 +16,8 @@ class Evidence:
     score: the classifier's, of the ask. mean_logprob, low_logprob: of its tokens, the mean and the tenth percentile.
     is_truncated: it ran into the end of its window, not of a limit that the client set. is_unfinished: it ends in the
     middle of a sentence. repetition: the share of its four-word runs that were there before, 0..1. is_looping: it ends
-    in the same words over and over. is_other_language: not the one that was asked in. faults: what makes it useless
-    whatever else is said for it, as words.
+    in the same words over and over. is_other_language: not the one that was asked in. agreement: how far further drafts
+    say the same, 0..1; None where there are none. faults: what makes it useless whatever else is said for it, as words.
     """
 
     score: float | None = None
@@ -29,6 +29,7 @@ class Evidence:
     repetition: float = 0.0
     is_looping: bool = False
     is_other_language: bool = False
+    agreement: float | None = None
     faults: tuple[str, ...] = ()
 
 
@@ -37,7 +38,8 @@ class Weights(BaseModel):
 
     The defaults are a prior, not measured on anybody's traffic; `weighbridge calibrate --drafts` fits them.
     score: for each unit of the classifier's log-odds. no_score, no_logprobs: where there are none. mean_logprob,
-    low_logprob: for each nat. The others: where it is so.
+    low_logprob: for each nat. sampled: where there are further drafts. agreement: times the share of them that say the
+    same. The others: where it is so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -54,6 +56,8 @@ class Weights(BaseModel):
     repetition: float = -4.0
     looping: float = -4.0
     other_language: float = -3.0
+    sampled: float = -1.5
+    agreement: float = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ def features(evidence: Evidence) -> dict[str, float]:
         "repetition": evidence.repetition,
         "looping": float(evidence.is_looping),
         "other_language": float(evidence.is_other_language),
+        "sampled": float(evidence.agreement is not None),
+        "agreement": evidence.agreement or 0.0,
     }
 
 
@@ -111,6 +117,7 @@ def _telling(evidence: Evidence, weights: Weights) -> tuple[str, ...]:
     if evidence.mean_logprob is not None:
         measured = ("mean_logprob", "low_logprob")
         against["logprobs"] = sum(getattr(weights, n) * found[n] for n in measured) - weights.no_logprobs
+    against["disagreement"] = sum(getattr(weights, n) * found[n] for n in ("sampled", "agreement"))
     return tuple(sorted((name for name, odds in against.items() if odds < -_NOTABLE), key=lambda name: against[name]))
 
 

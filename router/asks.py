@@ -133,6 +133,11 @@ def whole_text(fields: object) -> str:
     return "\n".join(text for text in texts if not _is_picture(text)) if "data:" in whole else whole
 
 
+def words_in(messages: Sequence[Mapping[str, object]]) -> int:
+    """How many words all of the messages have, whoever says them."""
+    return sum(len(text.split()) for message in messages for text in _texts_of(message.get("content")))
+
+
 def _is_picture(text: str) -> bool:
     return text.startswith(("data:image/", "data:audio/", "data:video/")) and ";base64," in text[:200]
 

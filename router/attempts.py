@@ -31,9 +31,11 @@ from weighbridge.queues import UNKNOWN_S, Average, Full, Line
 from weighbridge.state.base import Unreachable
 from weighbridge.telemetry import Metrics
 from weighbridge.trip import BUSY, CIRCUIT_OPEN, LOADING, Trip
-from weighbridge.upstreams.base import Completion, Upstream
+from weighbridge.units import Metered
+from weighbridge.upstreams.base import Upstream
 
 T = TypeVar("T")
+Told = TypeVar("Told", bound=Metered)
 
 _NOTHING = Hold()
 
@@ -101,15 +103,15 @@ class Attempts:
                 self._takes[name].add(self._now() - began_s)
                 return answer
 
-    async def aside(self, trip: Trip, name: str, act: Callable[[Upstream], Awaitable[Completion]]) -> Completion | None:
+    async def aside(self, trip: Trip, name: str, act: Callable[[Upstream], Awaitable[Told]]) -> Told | None:
         """An attempt that helps to make the request and does not answer it. None where it failed or is not made."""
         is_away = trip.plan.reach[name].is_loading or not self.breakers[name].admits()
         if is_away or not await self._is_ready(trip, name, [name, *trip.plan.chain]):
             return None
         trip.attempt.is_aside = True
-        completion = None
+        told = None
         try:
-            completion = await act(trip.plan.reach[name])
+            told = await act(trip.plan.reach[name])
         except UpstreamError as error:
             self._tell_breaker(name, error)
             self._metrics.attempt_failed(name, error.code)
@@ -120,10 +122,10 @@ class Attempts:
         else:
             self.breakers[name].succeeded()
             trip.answered()
-            settlement = trip.succeeded(completion.usage)
-        self._stand_up(trip)
+            settlement = trip.succeeded(told.usage)
+        trip.stand_up()
         await self._book(trip, settlement)
-        return completion
+        return told
 
     def _next(self, trip: Trip, left: list[str]) -> str | None:
         """The first upstream left whose breaker lets us through; those it does not are left out."""
@@ -142,7 +144,7 @@ class Attempts:
             is_reserved = await self._reserve(trip, name, left)
         finally:
             if not is_reserved:
-                self._stand_up(trip)
+                trip.stand_up()
         return is_reserved
 
     async def _loaded(self, trip: Trip, name: str, left: list[str]) -> bool:
@@ -207,6 +209,8 @@ class Attempts:
 
     def left_early(self, trip: Trip) -> None:
         """The client did not wait, and no attempt is under way."""
+        if not trip.closes:
+            return
         if trip.attempts:
             self.abandon(trip, trip.left_after(trip.total) if trip.attempt.is_aside else trip.total)
             return
@@ -214,16 +218,10 @@ class Attempts:
         closing = trip.unanswered(Busy("The client left."))._replace(http_status=499, end_reason="client_gone")
         self._see_off(asyncio.ensure_future(self._ledger.turned_away(opening, closing)))
 
-    @staticmethod
-    def _stand_up(trip: Trip) -> None:
-        """Give the place back, if there is one."""
-        if trip.seat:
-            trip.seat.leave()
-
     async def _failed(self, trip: Trip, error: UpstreamError, left: list[str]) -> None:
         """Book a failure. Returns when another attempt is due, with `left` as it now is."""
         name = trip.attempt.upstream
-        self._stand_up(trip)
+        trip.stand_up()
         self._tell_breaker(name, error)
         self._metrics.attempt_failed(name, error.code)
         settlement = trip.failed(error)
@@ -248,7 +246,7 @@ class Attempts:
     async def _discarded(self, trip: Trip, draft: Discarded, left: list[str]) -> None:
         """Book a draft that is not good enough: no fault of its upstream's. The next one in line is asked."""
         name = trip.attempt.upstream
-        self._stand_up(trip)
+        trip.stand_up()
         self.breakers[name].succeeded()
         settlement = trip.discarded(draft.usage)
         left.append(left.pop(0))  # asked again, and not verified, where the others fail
@@ -271,6 +269,8 @@ class Attempts:
 
     async def _turned_away(self, trip: Trip, error: WeighbridgeError) -> Failure:
         """No attempt is made, or no other one."""
+        if not trip.closes:
+            return Failure(error, trip)
         if trip.attempts:
             await self.close(trip, trip.total, error.status)
             return Failure(error, trip)
@@ -330,7 +330,7 @@ class Attempts:
             self.breakers[name].left()
             await self._put_right(trip, trip.never_sent("error"))
             trip.withdraw()
-            if is_first:
+            if is_first or not trip.closes:
                 raise Failure(error, None) from error
             await self.close(trip, trip.total, error.status)
             raise Failure(error, trip) from error
@@ -342,7 +342,7 @@ class Attempts:
 
     async def close(self, trip: Trip, settlement: Settlement, http_status: int) -> Closing:
         """The last attempt has ended, and with it the request."""
-        self._stand_up(trip)
+        trip.stand_up()
         upstream = trip.plan.reach[trip.attempt.upstream]
         if upstream.location == "local" and (unread := trip.unread_words):
             upstream.notice("read_less", f"read {settlement.input_tokens} tokens, at least {unread} too few")
@@ -358,10 +358,11 @@ class Attempts:
 
     def abandon(self, trip: Trip, settlement: Settlement) -> None:
         """The client has left: the row is on its way to the disk, and there is nobody to wait for it."""
-        self._stand_up(trip)
+        trip.stand_up()
         self.breakers[trip.attempt.upstream].left()
-        closing = trip.closing(499)
-        self._metrics.request_ended(trip.plan, closing)
+        closing = trip.closing(499) if trip.closes else None
+        if closing:
+            self._metrics.request_ended(trip.plan, closing)
         row = asyncio.ensure_future(self._ledger.settle(settlement, closing))
         self._see_off(row)
         if trip.attempt.hold.amounts:

@@ -5,9 +5,9 @@ Whatever dialect a client speaks, its draft is a chat answer, so what it shows o
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -15,8 +15,9 @@ from weighbridge import interpreting
 from weighbridge.dialects.base import Translation
 from weighbridge.dialects.chat import CHAT
 from weighbridge.drafts import unasked
-from weighbridge.drafts.judging import judged
-from weighbridge.drafts.reading import Reading
+from weighbridge.drafts.again import is_one
+from weighbridge.drafts.judging import is_settled, judged
+from weighbridge.drafts.reading import Draft, Reading
 from weighbridge.errors import Incapable, UpstreamError
 from weighbridge.policies.base import Verification
 from weighbridge.policies.evidence import Verdict
@@ -31,6 +32,23 @@ from weighbridge.wire import Body
 Tell = Callable[[Verdict], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Further:
+    """Which further drafts are wanted, to be compared with the first.
+
+    most: how many. pieces: how much of each; None is to its end. within_s: how long they may take. are_enough: whether
+    those that are here decide, whatever so many others will say.
+    """
+
+    most: int
+    pieces: int | None
+    within_s: float
+    are_enough: Callable[[Sequence[Draft], int], bool]
+
+
+Sample = Callable[[Trip, Body, Further], Awaitable[Sequence[Draft]]]
+
+
 class Discarded(Exception):
     """A draft that is not good enough. usage: what it took."""
 
@@ -40,7 +58,7 @@ class Discarded(Exception):
         self.usage = usage
 
 
-async def complete(upstream: Upstream, trip: Trip, tell: Tell) -> Completion:
+async def complete(upstream: Upstream, trip: Trip, tell: Tell, sample: Sample) -> Completion:
     """A whole answer; where it is to be verified, a draft that was good enough. Raises Discarded, UpstreamError."""
     request, prepared = trip.request, trip.plan.prepared
     asked = _asked(upstream, trip)
@@ -50,7 +68,8 @@ async def complete(upstream: Upstream, trip: Trip, tell: Tell) -> Completion:
     answer = orjson.loads(completion.body)
     reading = Reading()
     reading.whole(answer)
-    _judge(reading, asked, trip, tell, interpreting.took(completion, request))
+    others = await _others(reading, asked, trip, sample, None)
+    _judge(reading, asked, trip, tell, interpreting.took(completion, request), others)
     body = unasked.without(completion.body, answer) if asked.body.added else completion.body
     if asked.translation:
         shown = asked.translation.answer(orjson.loads(body))
@@ -59,7 +78,9 @@ async def complete(upstream: Upstream, trip: Trip, tell: Tell) -> Completion:
     return replace(completion, body=undo.whole(body) if undo else body)
 
 
-async def stream(upstream: Upstream, trip: Trip, tell: Tell, *, is_buffered: bool) -> tuple[Stream, Relay, bytes]:
+async def stream(
+    upstream: Upstream, trip: Trip, tell: Tell, sample: Sample, *, is_buffered: bool
+) -> tuple[Stream, Relay, bytes]:
     """The same as a stream, with all that was held back as its first bytes."""
     asked = _asked(upstream, trip)
     if asked is None:
@@ -72,9 +93,10 @@ async def stream(upstream: Upstream, trip: Trip, tell: Tell, *, is_buffered: boo
     held = _Held(opened)
     relay = trip.request.dialect.relay(trip.request.body.fields)
     try:
-        first = await _held_back(held, watched, relay, None if is_buffered else asked.verification)
+        first, left_s = await _held_back(held, watched, relay, None if is_buffered else asked.verification)
         estimated = Usage(trip.request.estimated_input_tokens, relay.chunks, source="estimated")
-        _judge(watched.reading, asked, trip, tell, relay.usage or estimated)
+        others = await _others(watched.reading, asked, trip, sample, left_s)
+        _judge(watched.reading, asked, trip, tell, relay.usage or estimated, others)
     except BaseException:
         await held.aclose()
         raise
@@ -82,8 +104,13 @@ async def stream(upstream: Upstream, trip: Trip, tell: Tell, *, is_buffered: boo
     return held, relay, first
 
 
-async def _held_back(held: "_Held", watched: "_Watched", relay: Relay, limits: Verification | None) -> bytes:
-    """The beginning of a stream, until it is enough for a verdict; all of it where there are no limits."""
+async def _held_back(
+    held: "_Held", watched: "_Watched", relay: Relay, limits: Verification | None
+) -> tuple[bytes, float | None]:
+    """The beginning of a stream, until it is enough for a verdict, and how many seconds are left for that.
+
+    All of it, and None, where there are no limits.
+    """
     parts: list[bytes] = []
     loop = asyncio.get_running_loop()
     ends_s: float | None = None  # the clock begins with the first token: what comes before is the upstream's own time
@@ -97,11 +124,35 @@ async def _held_back(held: "_Held", watched: "_Watched", relay: Relay, limits: V
         parts.append(relay.take(events))
         if limits and ends_s is None and watched.reading.has_begun:
             ends_s = loop.time() + limits.hold_s
-    return b"".join(parts)
+    if limits is None:
+        return b"".join(parts), None
+    return b"".join(parts), limits.hold_s if ends_s is None else max(0.0, ends_s - loop.time())
+
+
+async def _others(
+    reading: Reading, asked: "_Asked", trip: Trip, sample: Sample, within_s: float | None
+) -> Sequence[Draft]:
+    """Further drafts, where what they say can change the verdict. within_s: None is as long again for each of them."""
+    verification = asked.verification
+    most = verification.samples - 1
+
+    def are_enough(others: Sequence[Draft], left: int) -> bool:
+        return is_settled(reading, verification, asked.fields, trip.request.ask, trip.score, others, left)
+
+    if not (most and reading.pieces and is_one(asked.plain)) or are_enough((), most):
+        return ()
+    took_s = trip.drafted() if reading.is_whole else 0.0
+    if within_s is None:
+        within_s = most * max(took_s, verification.hold_s)
+    pieces = None if reading.is_whole else reading.pieces
+    return await sample(trip, asked.plain, Further(most, pieces, within_s, are_enough))
 
 
 class _Asked:
-    """A draft as its upstream is asked for it. translation: None where the client speaks chat itself."""
+    """A draft as its upstream is asked for it. translation: None where the client speaks chat itself.
+
+    plain: the chat without what the gateway itself wants to know.
+    """
 
     def __init__(
         self, verification: Verification, body: Body, translation: Translation | None, prepared: Prepared | None
@@ -110,6 +161,7 @@ class _Asked:
         self.translation = translation
         self.prepared = prepared
         self.fields = body.fields
+        self.plain = body
         self.body = unasked.asking(body) if verification.ask_logprobs else body
 
 
@@ -132,9 +184,11 @@ def _asked(upstream: Upstream, trip: Trip) -> _Asked | None:
     return _Asked(verification, body, translation, prepared)
 
 
-def _judge(reading: Reading, asked: _Asked, trip: Trip, tell: Tell, usage: Usage) -> None:
+def _judge(  # noqa: PLR0913, PLR0917  # a draft and all that bears on it
+    reading: Reading, asked: _Asked, trip: Trip, tell: Tell, usage: Usage, others: Sequence[Draft]
+) -> None:
     """Raises Discarded."""
-    found = judged(reading, asked.verification, asked.fields, trip.request.ask, trip.score)
+    found = judged(reading, asked.verification, asked.fields, trip.request.ask, trip.score, others)
     trip.verdict = found
     tell(found)
     if not found.is_accepted:

@@ -17,6 +17,7 @@ from weighbridge.metering import Meter
 from weighbridge.planning import Planner, explained
 from weighbridge.preprocess.tables import Preprocess
 from weighbridge.reusing import Reusing, again
+from weighbridge.sampling import Sampling
 from weighbridge.schemas import Request
 from weighbridge.shadowing import Shadowing
 from weighbridge.signals import Signals
@@ -73,6 +74,7 @@ class Gateway:
         self._meter = meter
         self._shadowing = shadowing
         self._signals = signals
+        self._sampling = Sampling(attempts)
         self._assisting = Assisting(preprocess or Preprocess(), attempts, metrics)
 
     async def explain(self, request: Request) -> dict[str, object]:
@@ -131,13 +133,14 @@ class Gateway:
         request, prepared = trip.request, trip.plan.prepared
         if trip.plan.decision.verify is None:
             return lambda upstream: interpreting.complete(upstream, request, prepared)
-        return lambda upstream: drafting.complete(upstream, trip, self._metrics.judged)
+        return lambda upstream: drafting.complete(upstream, trip, self._metrics.judged, self._sampling)
 
     def _asking_to_stream(self, trip: Trip) -> Callable[[Upstream], Awaitable[tuple[Stream, Relay, bytes]]]:
         request, prepared, is_buffered = trip.request, trip.plan.prepared, trip.plan.is_buffered
         if trip.plan.decision.verify is None:
             return lambda upstream: interpreting.stream(upstream, request, prepared, is_buffered=is_buffered)
-        return lambda upstream: drafting.stream(upstream, trip, self._metrics.judged, is_buffered=is_buffered)
+        judged, sample = self._metrics.judged, self._sampling
+        return lambda upstream: drafting.stream(upstream, trip, judged, sample, is_buffered=is_buffered)
 
     async def _given_again(self, trip: Trip, kept: Kept) -> Closing:
         """Account for an answer that cost nothing: a row of its own, without an attempt."""

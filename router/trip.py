@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from weighbridge.asks import words_in
 from weighbridge.budgets import Hold
 from weighbridge.cache import Kept, Verdict
 from weighbridge.errors import CLIENT_GONE, OverBudget, ShuttingDown, UpstreamError, WeighbridgeError
@@ -15,7 +16,7 @@ from weighbridge.policies.evidence import Verdict as Judgement
 from weighbridge.queues import Seat
 from weighbridge.schemas import Request
 from weighbridge.units import Price, Usage, cost_of
-from weighbridge.unserved import turned_away
+from weighbridge.unserved import turned_away, unsent
 
 CIRCUIT_OPEN = "circuit_open"
 BUSY = "busy"
@@ -36,10 +37,15 @@ class Attempt:
     first_token_s: float | None = None
     share: Share | None = None  # of the energy that is drawn here
     is_aside: bool = False  # its answer is not the request's: it helped to make that
+    took_s: float | None = None  # until its answer was whole, where that then had to wait for a verdict
+    energy_mj: int | None = None  # until then
+    ended: Settlement | None = None
 
 
 class Trip:
     """One request's way through the gateway. Its methods follow the order of the way."""
+
+    closes = True  # its end is the request's
 
     def __init__(
         self, request: Request, plan: Plan, prices: Prices, now: Callable[[], float], meter: Meter | None = None
@@ -50,24 +56,19 @@ class Trip:
         self._now = now
         self._meter = meter or Meter()
         self.attempts: list[Attempt] = []
-        self._ended: list[Settlement] = []
+        self.attempt: Attempt  # the one under way, or the last one
         self._waited_s = 0.0  # for upstreams, so not our overhead
         self.overhead_s = 0.0
         self.cache: Verdict | None = None  # None where there is no cache
         self.keep_as: str | None = None  # under which key the cache may keep the answer
         self.kept: Kept | None = None  # the answer that is given again, without an attempt
-        self.skipped: dict[
-            str, str
-        ] = {}  # upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name
+        # Upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name.
+        self.skipped: dict[str, str] = {}
         self.helped: dict[str, str] = {}  # the steps that a local model was to do before, and what became of each
         self.counted: set[str] = set()  # the budgets' counters that have counted this request
         self.seat: Seat | None = None  # its place at an upstream that has a line
         self.verdict: Judgement | None = None  # on its draft, once there is one
         self.may_escalate = True  # somebody else is there to be asked
-
-    @property
-    def attempt(self) -> Attempt:
-        return self.attempts[-1]
 
     @property
     def upstream(self) -> str:
@@ -142,7 +143,7 @@ class Trip:
         if self.was_fallback or self.has_escalated:
             decision = self.plan.decision
             first = decision.upstream if self.was_fallback else decision.fallbacks[0]
-            ended = [end for made, end in zip(self.attempts, self._ended, strict=False) if not made.is_aside]
+            ended = [made.ended for made in self.attempts if made.ended and not made.is_aside]
             codes = (e.error_code for e in ended if e.error_code and e.error_code != DRAFT_REJECTED)
             return f"{first} {self.skipped.get(first) or next(codes, '')}".rstrip()
         return self.plan.decision.detail
@@ -150,7 +151,8 @@ class Trip:
     @property
     def total(self) -> Settlement:
         """The settlement that ended the request."""
-        return self._ended[-1]
+        assert self.attempt.ended  # noqa: S101  # nobody asks before
+        return self.attempt.ended
 
     @property
     def usage(self) -> Usage | None:
@@ -168,8 +170,7 @@ class Trip:
             return 0
         if self.request.text_length < 8 * last.input_tokens:  # mostly it has four characters to a token
             return 0
-        words = sum(_words(message.get("content")) for message in self.request.messages)
-        return max(0, words - last.input_tokens)
+        return max(0, words_in(self.request.messages) - last.input_tokens)
 
     def opening(self, *, store_prompt: bool) -> Opening:
         plan, request = self.plan, self.request
@@ -206,7 +207,9 @@ class Trip:
         share = self._meter.begin(name)
         if hold.amounts:
             self.counted |= hold.requests
-        self.attempts.append(Attempt(len(self.attempts) + 1, name, self._now(), reserved, hold, share=share))
+        no = self.attempts[-1].no + 1 if self.attempts else 1
+        self.attempt = Attempt(no, name, self._now(), reserved, hold, share=share)
+        self.attempts.append(self.attempt)
         return Reservation(
             request_id=self.request.request_id,
             attempt_no=self.attempt.no,
@@ -220,6 +223,19 @@ class Trip:
     def queued(self, seconds: float) -> None:
         """It stood in line: that is the upstream's time, not ours."""
         self._waited_s += seconds
+
+    def drafted(self) -> float:
+        """The draft is whole: what comes before the verdict is not its own time. Returns the seconds that it took."""
+        attempt = self.attempt
+        attempt.took_s = self._now() - attempt.started_s
+        attempt.energy_mj = self._meter.end(attempt.share)
+        self.stand_up()
+        return attempt.took_s
+
+    def stand_up(self) -> None:
+        """Give the place back, if there is one."""
+        if self.seat:
+            self.seat.leave()
 
     def answered(self) -> None:
         """The upstream's answer, or its first chunk, is here: from now on the time is the client's."""
@@ -245,7 +261,7 @@ class Trip:
 
     def left_after(self, draft: Settlement) -> Settlement:
         """The client left when its draft had been discarded: that is how the request ended, if not the attempt."""
-        self._ended[-1] = draft._replace(end_reason="client_gone")
+        self.attempt.ended = draft._replace(end_reason="client_gone")
         return draft
 
     def broken(self, end_reason: EndReason, code: str | None, output_tokens: int) -> Settlement:
@@ -266,14 +282,15 @@ class Trip:
 
     def withdraw(self) -> None:
         """The last attempt could not be recorded, so there was none."""
-        self.attempts.pop()
-        self._ended.pop()
+        self.attempts.remove(self.attempt)
+        if self.attempts:
+            self.attempt = self.attempts[-1]
 
     def closing(self, http_status: int) -> Closing:
         """The whole request, from how its last attempt ended."""
         last = self.total
         upstream = self.plan.reach[self.attempt.upstream]
-        costs = [s.cost_nano_usd for s in self._ended]
+        costs = [attempt.ended.cost_nano_usd for attempt in self.attempts if attempt.ended]
         closing = Closing(
             request_id=self.request.request_id,
             status=last.status,
@@ -315,26 +332,16 @@ class Trip:
         """The request was answered from the cache: no upstream had work, and the baseline would have had."""
         usage = kept.usage
         self.overhead_s = self._now() - self.request.received_s
-        return Closing(
-            request_id=self.request.request_id,
+        return unsent(self.request, self.reason)._replace(
             status="settled",
             end_reason="ok",
             http_status=200,
-            error_code=None,
-            upstream=None,
-            model=None,
-            location=None,
-            reason=self.reason,
-            attempts=0,
             input_tokens=usage.input_tokens if usage else None,
             output_tokens=usage.output_tokens if usage else None,
             cached_tokens=usage.cached_tokens if usage else None,
             usage_source=usage.source if usage else "none",
-            cost_nano_usd=0,
             baseline_upstream=self.plan.baseline,
             baseline_cost_nano_usd=self._cost_on_baseline(usage) if usage else None,
-            price_version=None,
-            ttft_s=None,
             latency_s=self.overhead_s,
             overhead_s=self.overhead_s,
         )
@@ -363,7 +370,7 @@ class Trip:
 
     def _settle(self, status: Status, end_reason: EndReason, code: str | None, usage: Usage | None) -> Settlement:
         attempt = self.attempt
-        latency_s = self._now() - attempt.started_s
+        latency_s = attempt.took_s if attempt.took_s is not None else self._now() - attempt.started_s
         price = self._prices[attempt.upstream]
         settlement = Settlement(
             request_id=self.request.request_id,
@@ -377,19 +384,12 @@ class Trip:
             usage_source=usage.source if usage else "none",
             cost_nano_usd=_cost(status, usage, price, attempt, latency_s),
             price_version=price.version if price else None,
-            ttft_s=attempt.first_token_s,
+            ttft_s=None if attempt.first_token_s is None else min(attempt.first_token_s, latency_s),
             latency_s=latency_s,
-            energy_mj=self._meter.end(attempt.share),
+            energy_mj=self._meter.end(attempt.share) if attempt.took_s is None else attempt.energy_mj,
         )
-        self._ended.append(settlement)
+        attempt.ended = settlement
         return settlement
-
-
-def _words(content: object) -> int:
-    if isinstance(content, str):
-        return len(content.split())
-    parts = content if isinstance(content, list) else ()
-    return sum(len(str(part.get("text") or "").split()) for part in parts if isinstance(part, Mapping))
 
 
 def _cost(status: Status, usage: Usage | None, price: Price | None, attempt: Attempt, latency_s: float) -> int | None:

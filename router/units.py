@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from functools import cached_property
-from typing import Literal, NewType
+from typing import Literal, NewType, Protocol
 
 # One token at $1 per million tokens costs exactly 1,000 of these, so sums are exact integers.
 NanoUsd = NewType("NanoUsd", int)
@@ -21,6 +21,13 @@ class Usage:
     output_tokens: int
     cached_tokens: int = 0
     source: UsageSource = "provider"
+
+
+class Metered(Protocol):
+    """What knows how much it took; None is unknown."""
+
+    @property
+    def usage(self) -> Usage | None: ...
 
 
 @dataclass(frozen=True)

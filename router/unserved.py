@@ -26,12 +26,17 @@ def turned_away(request: Request, error: WeighbridgeError) -> tuple[Opening, Clo
         classifier=None,
         is_stream=request.is_stream,
     )
-    closing = Closing(
+    return opening, unsent(request, reason)._replace(http_status=error.status, error_code=error.code)
+
+
+def unsent(request: Request, reason: str) -> Closing:
+    """The end of a request that took nothing from anybody; who knows how it ended replaces that."""
+    return Closing(
         request_id=request.request_id,
         status="released",
         end_reason="refused",
-        http_status=error.status,
-        error_code=error.code,
+        http_status=0,
+        error_code=None,
         upstream=None,
         model=None,
         location=None,
@@ -49,4 +54,3 @@ def turned_away(request: Request, error: WeighbridgeError) -> tuple[Opening, Clo
         latency_s=0.0,
         overhead_s=0.0,
     )
-    return opening, closing

@@ -29,6 +29,7 @@ FLOORS = (
         "pausing",
         "planning",
         "reusing",
+        "sampling",
         "sessions",
         "shadowing",
         "signals",
@@ -39,7 +40,18 @@ FLOORS = (
     },
 )
 # The way of one request.
-STORY = ("gateway", "attempts", "drafting", "interpreting", "planning", "sessions", "trip", "streaming", "schemas")
+STORY = (
+    "gateway",
+    "attempts",
+    "drafting",
+    "sampling",
+    "interpreting",
+    "planning",
+    "sessions",
+    "trip",
+    "streaming",
+    "schemas",
+)
 SHELVES = {
     "policies": "tests/policies",
     "classifiers": "tests/classifiers",

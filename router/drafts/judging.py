@@ -1,9 +1,11 @@
 """From a draft and what was asked to the evidence, and to the verdict on it. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weighbridge.drafts import shape, signs
+from weighbridge.drafts.agreement import agreement, bounds, likenesses
 from weighbridge.drafts.reading import Draft, Reading
 from weighbridge.policies.base import Verification
 from weighbridge.policies.evidence import Evidence, Verdict, verdict
@@ -33,15 +35,40 @@ def evidence_of(draft: Draft, asked: Mapping[str, Any], ask: str, score: float |
     )
 
 
-def judged(
-    reading: Reading, verification: Verification, asked: Mapping[str, Any], ask: str, score: float | None
+def judged(  # noqa: PLR0913, PLR0917  # a draft, how it is judged, and what was asked
+    reading: Reading,
+    verification: Verification,
+    asked: Mapping[str, Any],
+    ask: str,
+    score: float | None,
+    others: Sequence[Draft] = (),
 ) -> Verdict:
-    """Of several choices the worst one counts."""
+    """Of several choices the worst one counts. others: further drafts of the same ask."""
     verdicts = [
-        verdict(evidence_of(draft, asked, ask, score), verification.weights, verification.accept)
+        _verdict(evidence_of(draft, asked, ask, score), verification, agreement(likenesses(draft, others)))
         for draft in reading.drafts.values() or (Draft(),)
     ]
     return min(verdicts, key=lambda one: (one.is_accepted, one.p))
+
+
+def is_settled(  # noqa: PLR0913, PLR0917  # as above
+    reading: Reading,
+    verification: Verification,
+    asked: Mapping[str, Any],
+    ask: str,
+    score: float | None,
+    others: Sequence[Draft],
+    left: int,
+) -> bool:
+    """Whether the verdict is the same whatever so many further drafts will say."""
+    draft = next(iter(reading.drafts.values()), Draft())
+    evidence, known = evidence_of(draft, asked, ask, score), likenesses(draft, others)
+    possible = {agreement(known), *bounds(known, left)}
+    return len({_verdict(evidence, verification, one).is_accepted for one in possible}) == 1
+
+
+def _verdict(evidence: Evidence, verification: Verification, agreed: float | None) -> Verdict:
+    return verdict(replace(evidence, agreement=agreed), verification.weights, verification.accept)
 
 
 def _spread(logprobs: Sequence[float]) -> tuple[float | None, float | None]:

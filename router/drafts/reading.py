@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 
 @dataclass(slots=True)
 class Call:
@@ -78,6 +80,15 @@ class Reading:
         for at, choice in enumerate(_list(chunk.get("choices"))):
             if isinstance(choice, Mapping):
                 self._add(at, choice, choice.get("delta"))
+
+    def event(self, event: bytes) -> None:
+        """One event of a stream, if it is a chunk; what is none is for the relay to judge."""
+        try:
+            fields = orjson.loads(event)
+        except orjson.JSONDecodeError:
+            return
+        if isinstance(fields, dict):
+            self.chunk(fields)
 
     @property
     def is_whole(self) -> bool:

@@ -60,7 +60,7 @@ class CheckFailed(Unusable):
 def exact_match(answer: str, reference: str) -> float:
     """1 where an answer comes to the reference: the same words, number or letter, whatever stands around them."""
     wanted, answer = _plain(reference), answer[-_READ_CHARS:]
-    tries = [answer, *_BOXED.findall(answer)[-1:], *(found[1] for found in list(_SAYS.finditer(answer))[-1:])]
+    tries = [answer, *named_in(answer)]
     tries += answer.strip().splitlines()[-1:]
     if any(_plain(text) == wanted for text in tries):
         return 1.0
@@ -72,6 +72,11 @@ def exact_match(answer: str, reference: str) -> float:
         numbers = [_last_number(text) for text in tries]
         return float(any(one is not None and abs(one - number) < 1e-9 for one in numbers))
     return 0.0
+
+
+def named_in(answer: str) -> list[str]:
+    """What an answer itself names as its answer, none where it names nothing: boxed, or said to be it."""
+    return [*_BOXED.findall(answer)[-1:], *(found[1] for found in list(_SAYS.finditer(answer))[-1:])]
 
 
 def are_same(one: str, other: str) -> bool:
