@@ -74,6 +74,9 @@ def features(evidence: Evidence) -> dict[str, float]:
     """The evidence as numbers, by the names of their weights."""
     score, mean, low = evidence.score, evidence.mean_logprob, evidence.low_logprob
     is_measured = mean is not None and low is not None
+    # Drafts that all refuse, or all go round in circles, agree as well: that is no answer.
+    is_none = evidence.is_refusal or evidence.is_truncated or evidence.is_looping or evidence.is_other_language
+    agreed = None if is_none else evidence.agreement
     return {
         "bias": 1.0,
         "score": 0.0 if score is None else _log_odds(score),
@@ -87,8 +90,8 @@ def features(evidence: Evidence) -> dict[str, float]:
         "repetition": evidence.repetition,
         "looping": float(evidence.is_looping),
         "other_language": float(evidence.is_other_language),
-        "sampled": float(evidence.agreement is not None),
-        "agreement": evidence.agreement or 0.0,
+        "sampled": float(agreed is not None),
+        "agreement": agreed or 0.0,
     }
 
 

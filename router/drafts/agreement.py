@@ -11,7 +11,7 @@ from typing import Any
 
 from weighbridge.drafts.reading import Draft
 from weighbridge.drafts.shape import read
-from weighbridge.learning.judging import are_same, exact_match, named_in
+from weighbridge.learning.judging import exact_match, named_in
 
 _POINT = 4  # words; an answer that has no more is one
 _WORDS = 2_000  # of a draft that are compared
@@ -39,14 +39,12 @@ def _likeness(one: Draft, other: Draft) -> float:
         return float(_calls(one) == _calls(other))
     if not (one.is_whole and other.is_whole):
         return _overlap_of_beginnings(one.text, other.text)
-    points = [_point(draft.text) for draft in (one, other)]
-    if None not in points:
-        return float(_is_same_point(*points))
-    if points[0] is not None:
-        return float(_says(other.text, points[0]))
-    if points[1] is not None:
-        return float(_says(one.text, points[1]))
-    return rouge_l(_words(one.text), _words(other.text))
+    mine, theirs = _point(one.text), _point(other.text)
+    if mine is None and theirs is None:
+        return rouge_l(_words(one.text), _words(other.text))
+    if mine is None or theirs is None:
+        return float(_says(other.text, mine) if theirs is None else _says(one.text, theirs))
+    return float(mine == theirs or _says(theirs, mine) or _says(mine, theirs))
 
 
 def _calls(draft: Draft) -> list[tuple[str, Any]]:
@@ -65,22 +63,13 @@ def _point(text: str) -> object | None:
     return text if len(_WORD.findall(text)) <= _POINT else None
 
 
-def _is_same_point(one: object, other: object) -> bool:
-    if one == other:
-        return True
-    if isinstance(one, dict | list) or isinstance(other, dict | list):
+def _says(text: object, point: object) -> bool:
+    """Whether a text holds what another one comes to: as its own end, or among its words."""
+    if not isinstance(text, str) or not isinstance(point, str) or not (wanted := _WORD.findall(point.casefold())):
         return False
-    texts = (str(one), str(other))
-    return are_same(*texts) or bool(exact_match(*texts))
-
-
-def _says(text: str, point: object) -> bool:
-    """Whether a longer text holds a short answer: as its own end, or among its words."""
-    wanted, words = [_WORD.findall(str(one).casefold()) for one in (point, text)]
-    if not wanted or isinstance(point, dict | list):
-        return False
+    words = _WORD.findall(text.casefold())
     held = any(words[at : at + len(wanted)] == wanted for at in range(len(words) - len(wanted) + 1))
-    return held or bool(exact_match(text, str(point)))
+    return held or bool(exact_match(text, point))
 
 
 def _json(text: str) -> Any:

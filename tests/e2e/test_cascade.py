@@ -10,7 +10,7 @@ from running import RunningGateway, two_upstreams
 from scripted import (
     Behaviour,
     Seen,
-    chunk,
+    answering,
     completion_body,
     raw_stream,
     reset,
@@ -25,34 +25,6 @@ from weighbridge.reports.report import report
 ASK = [{"role": "user", "content": "What is the capital of France?"}]
 REFUSAL = "I'm sorry, but I can't help with that request."
 POLICY = {"use": "cascade", "threshold": 0.5}
-
-
-def answering(text: str, logprob: float = -0.05, usage: tuple[int, int] = (12, 17)) -> Behaviour:
-    """An answer with the log-probabilities of its tokens, where they are asked for."""
-
-    async def act(seen: Seen, writer: Any) -> None:
-        words = [word + " " for word in text.split(" ")]
-        fields = seen.json
-
-        def told(tokens: list[str]) -> dict[str, Any] | None:
-            content = [{"token": token, "logprob": logprob, "bytes": None, "top_logprobs": []} for token in tokens]
-            return {"content": content, "refusal": None} if fields.get("logprobs") else None
-
-        if not fields.get("stream"):
-            body = completion_body(fields["model"], text, usage)
-            body["choices"][0]["logprobs"] = told(words)
-            await respond(200, body)(seen, writer)
-            return
-        chunks = [chunk("m", {"role": "assistant", "content": ""})]
-        chunks += [chunk("m", {"content": word}) for word in words]
-        for one, word in zip(chunks[1:], words, strict=True):
-            one["choices"][0]["logprobs"] = told([word])
-        counts = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
-        chunks += [chunk("m", {}, "stop"), {**chunk("m", {}), "choices": [], "usage": counts}]
-        events = [b"data: %b\n\n" % json.dumps(one).encode() for one in chunks]
-        await raw_stream(*events, b"data: [DONE]\n\n")(seen, writer)
-
-    return act
 
 
 def finishing(reason: str, text: str = "The capital of") -> Behaviour:

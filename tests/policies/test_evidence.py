@@ -72,3 +72,15 @@ def test_half_a_measurement_is_none():
 def test_a_weight_that_is_no_number_is_refused(value):
     with pytest.raises(ValidationError, match="refusal"):
         Weights(refusal=value)
+
+
+def test_drafts_that_agree_are_worth_more_and_those_that_do_not_less():
+    unsure = Evidence(score=0.2, mean_logprob=-1.0, low_logprob=-1.0)
+    none, all_, alone = (p_accept(replace(unsure, agreement=one), Weights()) for one in (0.0, 1.0, None))
+    assert none < alone < all_
+
+
+@pytest.mark.parametrize("sign", ["is_refusal", "is_truncated", "is_looping", "is_other_language"])
+def test_that_all_of_them_give_no_answer_speaks_for_none(sign):
+    bad = replace(Evidence(score=0.2), **{sign: True})
+    assert p_accept(replace(bad, agreement=1.0), Weights()) == p_accept(bad, Weights())
