@@ -10,7 +10,9 @@ Again and again 1,000 asks become labels and 5,000 others the traffic. The casca
 labels and takes the `accept` that promises the quality on the other half, as `weighbridge calibrate --drafts` does.
 Routing by the prompt alone takes the threshold that promises it on all 1,000. A promise is broken where the traffic's
 answers are worth less than promised, relative to always-large. Cost is in parts of always-large; a draft costs
-SMALL_COST of a large answer, a discarded one too. Beside the promised operating points stand those that reach the very
+SMALL_COST of a large answer, a discarded one too. With `samples = 3` there are two more where what they say can change
+the verdict; each says the same as the first with a probability of 0.75 on average where that is good, and of 0.38 where
+it is bad, which is assumed, not measured. Beside the promised operating points stand those that reach the very
 quality on the traffic in hindsight: equal quality, so that only the cost differs. Intervals hold 95 % of the resplits,
 that of the broken ones is exact (Clopper and Pearson).
 
@@ -21,7 +23,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -35,6 +37,7 @@ from weighbridge.policies.evidence import Evidence, Weights
 
 ASKS, LABELS = 6_000, 1_000
 SMALL_COST = 0.06  # of a large answer's, for each draft
+FURTHER = 2  # drafts beside the first, where they are made
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,12 @@ def world(rng: np.random.Generator) -> Drafts:
     def sign(if_good: float, if_bad: float) -> Floats:
         return (rng.random(ASKS) < np.where(good, if_good, if_bad)).astype(float)
 
-    signs = zip(
+    signs = list(zip(
         sign(0.004, 0.07), sign(0.004, 0.03), sign(0.02, 0.08), sign(0.002, 0.03), sign(0.003, 0.02), sign(0, 0.05),
         rng.beta(1, np.where(good, 30, 12)), rng.random(ASKS) < 0.9, strict=True,
-    )  # fmt: skip
+    ))  # fmt: skip
+    same = rng.beta(np.where(good, 4.5, 1.5), np.where(good, 1.5, 2.5))
+    agreement = rng.binomial(FURTHER, same) / FURTHER
     evidence = [
         Evidence(
             score=float(score[i]),
@@ -75,6 +80,7 @@ def world(rng: np.random.Generator) -> Drafts:
             repetition=float(repetition),
             is_looping=bool(looping),
             is_other_language=bool(language),
+            agreement=float(agreement[i]),
             faults=("invalid_json",) if fault else (),
         )
         for i, (refusal, truncated, unfinished, looping, language, fault, repetition, has_logprobs) in enumerate(signs)
@@ -83,43 +89,65 @@ def world(rng: np.random.Generator) -> Drafts:
     return Drafts([""] * ASKS, evidence, good.astype(float), large.astype(float), stems)
 
 
-def answered(score: Floats, drafts: Drafts, threshold: float, *, is_drafted: bool) -> tuple[float, float, float]:
-    """The share that stays small, the quality relative to always-large, and the cost. score: high goes to the large."""
+def agreeing(drafts: Drafts, agreement: float | None) -> Drafts:
+    """The same drafts, had those beside them said so; None is without any."""
+    return replace(drafts, evidence=[replace(evidence, agreement=agreement) for evidence in drafts.evidence])
+
+
+def answered(
+    score: Floats, drafts: Drafts, threshold: float, *, is_drafted: bool, further: Floats | float = 0.0
+) -> tuple[float, float, float]:
+    """The share that stays small, the quality relative to always-large, and the cost. score: high goes to the large.
+
+    further: how many drafts there are beside the first.
+    """
     sent = score >= threshold
     quality = np.where(sent, drafts.large, drafts.small).mean() / drafts.large.mean()
-    cost = sent.mean() + (SMALL_COST if is_drafted else SMALL_COST * (1 - sent.mean()))
+    cost = sent.mean() + SMALL_COST * (1 + np.mean(further) if is_drafted else 1 - sent.mean())
     return float(1 - sent.mean()), float(quality), float(cost)
 
 
 Measured = dict[str, tuple[float, float, float]]
 
 
+def undecided(possible: list[Floats], threshold: float) -> Floats:
+    """How many further drafts are made: none where the verdict is the same whatever they say."""
+    verdicts = [value >= threshold for value in possible]
+    return FURTHER * np.any([verdict != verdicts[0] for verdict in verdicts], axis=0).astype(float)
+
+
 def resplits(drafts: Drafts, given: argparse.Namespace) -> Iterator[tuple[Measured, dict[str, float]]]:
     rng = np.random.default_rng(1)
     quality, confidence = given.quality, given.confidence
     prompt_only = np.array([e.score for e in drafts.evidence])
-    prior = drafts.p(Weights())
+    once, none, both = (agreeing(drafts, said) for said in (None, 0.0, 1.0))
+    prior = once.p(Weights())
     for _ in range(given.resplits):
         order = rng.permutation(ASKS)
         fit, hold, rest = (np.isin(np.arange(ASKS), part) for part in np.split(order, [LABELS // 2, LABELS]))
-        weights = fitted(drafts[fit], Weights())
-        p = drafts.p(weights)
+        weights = fitted(once[fit], Weights())
+        p = once.p(weights)
+        of_three = fitted(drafts[fit], Weights())
+        possible = [1 - one.p(of_three) for one in (once, none, both)]
         labels, traffic, over = fit | hold, drafts[rest], int(rest.sum())
         made: Measured = {}
         ways = {
             "by the prompt": (prompt_only, labels, False),
             "cascade, prior weights": (1 - prior, labels, True),
             "cascade, fitted": (1 - p, hold, True),
+            "cascade of 3 drafts, fitted": (1 - drafts.p(of_three), hold, True),
         }
         for name, (value, known, is_drafted) in ways.items():
             columns = (value[known], drafts.small[known], drafts.large[known])
             kept = promise(*columns, quality=quality, confidence=confidence, over=over)
             best = tuned(value[rest], traffic.small, traffic.large, quality=quality)
-            made[name] = answered(value[rest], traffic, kept.threshold or 0.0, is_drafted=is_drafted)
-            made[f"{name}, in hindsight"] = answered(value[rest], traffic, best, is_drafted=is_drafted)
+            for at, kind in ((kept.threshold or 0.0, ""), (best, ", in hindsight")):
+                further = undecided([one[rest] for one in possible], at) if "3 drafts" in name else 0.0
+                made[name + kind] = answered(value[rest], traffic, at, is_drafted=is_drafted, further=further)
         told = {
             "auroc": metrics.auroc(p[rest], traffic.good_enough),
             "ece": metrics.ece(p[rest], traffic.good_enough),
+            "auroc, 3 drafts": metrics.auroc(drafts.p(of_three)[rest], traffic.good_enough),
             "auroc, prior": metrics.auroc(prior[rest], traffic.good_enough),
             "ece, prior": metrics.ece(prior[rest], traffic.good_enough),
             "auroc, prompt": metrics.auroc(1 - prompt_only[rest], traffic.good_enough),
@@ -154,6 +182,18 @@ def table(rows: list[Row]) -> str:
     return "\n".join([head, "|---" * 5 + "|", *body])
 
 
+def cheaper(made: list[Measured], one: str, other: str) -> tuple[float, float, float]:
+    """By how much of always-large's cost, at equal quality."""
+    return spread([each[f"{other}, in hindsight"][2] - each[f"{one}, in hindsight"][2] for each in made])
+
+
+def pays_below(made: Measured) -> float:
+    """What a draft may cost, as a part of a large answer, for the further ones to pay at equal quality."""
+    three, one = (made[f"{name}, in hindsight"] for name in ("cascade of 3 drafts, fitted", "cascade, fitted"))
+    spared = three[0] - one[0]
+    return spared * SMALL_COST / (three[2] - one[2] + spared)
+
+
 def missed(rows: list[Row], made: list[Measured], confidence: float) -> list[str]:
     found = [f"{r.name}: promise broken too often" for r in rows if r.broken and r.broken[0] > 1 - confidence]
     name = "cascade, fitted, in hindsight"
@@ -176,9 +216,12 @@ def main() -> int:
     rows = rows_of(made, given.quality)
     failed = missed(rows, made, given.confidence)
     figures = {name: spread([one[name] for one in told]) for name in told[0]}
-    gap = spread([one["by the prompt, in hindsight"][2] - one["cascade, fitted, in hindsight"][2] for one in made])
+    gap = cheaper(made, "cascade, fitted", "by the prompt")
+    lift = cheaper(made, "cascade of 3 drafts, fitted", "cascade, fitted")
+    pays = spread([pays_below(one) for one in made])
     if given.json:
-        print(json.dumps({"rows": [vars(r) for r in rows], "p_accept": figures, "cheaper": gap, "missed": failed}))
+        told = {"p_accept": figures, "cheaper": gap, "lift": lift, "pays_below": pays, "missed": failed}
+        print(json.dumps({"rows": [vars(r) for r in rows], **told}))
         return bool(failed)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     print(f"{now}  {given.quality:.0%} of quality, {given.confidence:.0%} confidence, {given.resplits:,} resplits\n")
@@ -186,6 +229,8 @@ def main() -> int:
     for name, (value, low, high) in figures.items():
         print(f"{name}: {value:.3f} ({low:.3f}-{high:.3f})")
     print(f"cheaper than by the prompt at equal quality: {gap[0]:.3f} ({gap[1]:.3f}-{gap[2]:.3f}) of always-large")
+    print(f"three drafts instead of one, at equal quality: {lift[0]:.3f} ({lift[1]:.3f}-{lift[2]:.3f}) cheaper")
+    print(f"they pay where a draft costs less than {pays[0]:.3f} ({pays[1]:.3f}-{pays[2]:.3f}) of a large answer")
     for what in failed:
         print(f"goal missed: {what}")
     return bool(failed)

@@ -158,8 +158,8 @@ def test_several_choices_are_drafted_once(gateway, local, remote):
 def test_a_client_that_leaves_stops_all_of_them(start, local, remote, is_stream):
     gateway = sampling(start)
     local.then(answering("Paris", UNSURE), *[stream("Paris", hold_after=1)] * 2)
+    body = {"model": "auto", "messages": ASK, "stream": is_stream}
     with pytest.raises(httpx.ReadTimeout):
-        body = {"model": "auto", "messages": ASK, "stream": is_stream}
         httpx.post(f"{gateway.url}/chat/completions", json=body, timeout=1)
     assert all(seen.left.wait(5) for seen in local.chats[1:])
     until_s = time.monotonic() + 10
