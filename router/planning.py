@@ -69,6 +69,13 @@ class Plan:
         """The upstreams to try, in order, once each."""
         return (self.decision.upstream, *self.decision.fallbacks)
 
+    @property
+    def steps(self) -> list[str]:
+        """What is planned before a remote upstream of the chain sees it, in order; none where all of it is local."""
+        is_away = [self.reach[name].location == "remote" for name in self.chain]
+        redacts = ["redact"] if self.prepared and any(is_away) else []
+        return redacts + [step for step in ("compress", "clean") if step in self.assists and is_away[0]]
+
 
 class Planner:
     """Makes a plan for each request. It asks the classifier for a score, and the ledger for where a session is."""
@@ -322,6 +329,7 @@ def explained(plan: Plan, request: Request) -> dict[str, object]:
             "task": assessment.task if assessment else None,
             "task_probability": assessment.task_probability if assessment else None,
             "preprocess": dict(plan.prepared.counts) if plan.prepared else None,
+            "steps": plan.steps,
             "scored_characters": len(request.ask),
             "estimated_tokens": request.estimated_input_tokens,
         },

@@ -88,12 +88,20 @@ def _show(config: Config, plan: Plan, request: Request, costs: dict[str, str | N
         table.add_row("score", "not asked for")
     table.add_row("rule", Text(plan.rule or "none matches"))
     table.add_row("fence", f"{plan.fence} upstreams only" if plan.fence else "none")
+    if plan.steps:
+        table.add_row("before a remote", _steps(plan))
     table.add_row("if it fails", ", then ".join(decision.fallbacks) or "no other upstream is tried")
     most = f"{request.estimated_input_tokens:,} tokens in, up to {request.most_output_tokens:,} out"
     for i, (name, cost) in enumerate(costs.items()):
         beside = f" ({most})" if i == 0 else ""
         table.add_row("costs at most" if i == 0 else "", f"{name}: {f'${cost}' if cost else 'price unknown'}{beside}")
     console().print(table)
+
+
+def _steps(plan: Plan) -> str:
+    """What is planned, with how much would be replaced."""
+    counts = ", ".join(f"{many} {kind}" for kind, many in plan.prepared.counts.items()) if plan.prepared else ""
+    return ", then ".join(f"{step} ({counts or 'nothing'})" if step == "redact" else step for step in plan.steps)
 
 
 def _bar(score: float, threshold: float | None) -> Text:

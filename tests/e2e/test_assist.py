@@ -214,3 +214,23 @@ def test_a_stream_of_the_local_model_is_not_needed(gateway, local, remote):
     local.always(stream())
     assert ask(gateway).headers["x-weighbridge-preprocess"].startswith("compress bypassed")
     assert len(remote.chats) == 1
+
+
+def planned(gateway: RunningGateway, text: str, model: str = "auto") -> list[str]:
+    body = {"model": model, "messages": [{"role": "user", "content": text}]}
+    return httpx.post(f"{gateway.url}/route", json=body).json()["signals"]["steps"]
+
+
+def test_the_decision_tells_which_steps_are_planned(gateway, local, remote):
+    assert planned(gateway, LONG) == ["compress"]
+    assert planned(gateway, f"{LONG} Write to {MAIL}.") == ["redact", "compress"]
+    assert planned(gateway, f"{SLOPPY} {MAIL}") == ["redact", "clean"]
+    assert planned(gateway, LONG, "auto:local") == []
+    assert not local.chats
+    assert not remote.chats
+
+
+def test_where_only_a_fallback_is_remote_nothing_but_redaction_is_planned(start):
+    easy = start(rules=[COMPRESS, REDACT], preprocess=TABLES)
+    assert planned(easy, f"{LONG} Write to {MAIL}.") == ["redact"]
+    assert planned(easy, LONG) == []

@@ -293,6 +293,7 @@ def test_the_decision_tells_how_much_would_be_replaced(gateway):
     told = httpx.post(f"{gateway.url}/route", json=body).json()
     assert told["rule"] == "no names"
     assert told["signals"]["preprocess"] == {"email": 1, "phone": 1, "credit_card": 1, "secret": 1}
+    assert told["signals"]["steps"] == ["redact"]
 
 
 def test_the_turns_of_a_conversation_are_redacted_alike(client, gateway, remote):

@@ -72,3 +72,10 @@ def test_the_bar_ends_where_the_score_is_and_marks_the_threshold() -> None:
     assert _bar(0.0, 0.5).plain == "░" * 16 + "┃" + "░" * 15 + " 0.00 < 0.50 (┃ threshold)"
     assert _bar(1.0, 1.0).plain == "█" * 31 + "┃" + " 1.00 >= 1.00 (┃ threshold)"
     assert _bar(0.5, None).plain == "█" * 16 + "░" * 16 + " 0.50"
+
+
+async def test_what_is_planned_before_a_remote_sees_it_is_shown(config: ConfigFile, weighbridge) -> None:
+    config.change('then = { fence = "local" }', 'then = { preprocess = ["redact"] }')
+    ended = await weighbridge("route", f"Write to jane.doe@example.org. {HARD}")
+    assert "redact (1 email)" in ended.out
+    assert "before a remote" not in (await weighbridge("route", HARD)).out
