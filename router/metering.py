@@ -22,7 +22,9 @@ _PACKAGE = re.compile(r"intel-rapl:\d+")
 
 
 class Counter(ABC):
-    """Counts on for as long as the machine runs."""
+    """Counts on for as long as the machine runs. name: of what draws it."""
+
+    name: str = ""
 
     @abstractmethod
     def moved_uj(self) -> int:
@@ -33,6 +35,7 @@ class Rapl(Counter):
     """One domain of a processor, as Linux shows it. Since 2020 only root may read it, unless somebody let others."""
 
     def __init__(self, folder: Path) -> None:
+        self.name = _name_of(folder)
         self._file = folder / "energy_uj"
         self._range_uj = int((folder / "max_energy_range_uj").read_text())
         self._last_uj = self._read()
@@ -61,6 +64,7 @@ class Nvidia(Counter):
         for i, card in enumerate(self._cards):
             self._call("nvmlDeviceGetHandleByIndex_v2", ctypes.c_uint(i), ctypes.byref(card))
         self._last_mj = self._read()
+        self.name = f"{count.value} NVIDIA card{'s' if count.value > 1 else ''}"
 
     def _call(self, name: str, *arguments: object) -> None:
         function = getattr(self._library, name, None)
@@ -86,15 +90,41 @@ class Nvidia(Counter):
 def counters() -> list[Counter]:
     """Those of this machine that we may read."""
     found: list[Counter] = []
-    for folder in sorted(POWERCAP.glob("intel-rapl:*")):
+    for folder in _domains():
         with suppress(OSError, ValueError):
-            name = (folder / "name").read_text().strip()
-            # `psys` would count the packages again, and `core` a part of them; memory is counted by neither.
-            if (_PACKAGE.fullmatch(folder.name) and name.startswith("package")) or name == "dram":
-                found.append(Rapl(folder))
+            found.append(Rapl(folder))
     with suppress(OSError):
         found.append(Nvidia(NVML))
     return found
+
+
+def told(found: Sequence[Counter]) -> str:
+    """Which of the machine's counters can be read, and which cannot, in words."""
+    processor = [counter.name for counter in found if isinstance(counter, Rapl)]
+    cards = [counter.name for counter in found if isinstance(counter, Nvidia)]
+    locked = len(_domains()) - len(processor)
+    said = [f"RAPL counts {' and '.join(processor)}"] if processor else []
+    if locked:
+        said.append(f"{locked} RAPL counter{'s' if locked > 1 else ''} cannot be read: mostly only root may")
+    elif not processor:
+        said.append("there is no RAPL")
+    return "; ".join([*said, f"NVML counts {cards[0]}" if cards else "NVML counts no card"])
+
+
+def _domains() -> list[Path]:
+    """What of the processor draws by itself, whether it may be read or not."""
+    found = []
+    for folder in sorted(POWERCAP.glob("intel-rapl:*")):
+        with suppress(OSError):
+            name = _name_of(folder)
+            # `psys` would count the packages again, and `core` a part of them; memory is counted by neither.
+            if (_PACKAGE.fullmatch(folder.name) and name.startswith("package")) or name == "dram":
+                found.append(folder)
+    return found
+
+
+def _name_of(folder: Path) -> str:
+    return (folder / "name").read_text().strip()
 
 
 def on_this_machine(upstreams: Mapping[str, Upstream]) -> frozenset[str]:

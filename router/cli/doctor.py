@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from weighbridge import metering
 from weighbridge.cli import ports, probing
 from weighbridge.cli.console import Status, console, print_finding, print_json
 from weighbridge.cli.validate import warnings
@@ -92,6 +93,8 @@ async def _look(path: Path, keep: Callable[[Finding], None], *, is_probing: bool
     async for finding in _of_upstreams(config, is_probing=is_probing):
         keep(finding)
     for finding in _of_prices(config):
+        keep(finding)
+    for finding in _of_energy(config):
         keep(finding)
     keep(ledger := await _of_ledger(config))
     traffic = _of_traffic(config) if ledger.status == "ok" else ()
@@ -227,6 +230,24 @@ def _of_prices(config: Config) -> Iterator[Finding]:
             pair = (price.input_usd_per_mtok, price.output_usd_per_mtok)
             words = " / ".join(f"{amount.normalize():f}" for amount in pair)
             yield Finding(f"price {name}", "ok", f"{words} USD per million tokens in / out ({price.version})")
+
+
+def _of_energy(config: Config) -> Iterator[Finding]:
+    """How it comes to be known what each local upstream draws."""
+    local = {name: upstream for name, upstream in config.upstreams.items() if upstream.location == "local"}
+    if not local:
+        return
+    found = metering.counters() if config.energy.measure else []
+    said = [metering.told(found) if config.energy.measure else "no counter is read: energy.measure = false"]
+    here = metering.on_this_machine(local) if found else frozenset()
+    for name, upstream in local.items():
+        if name in here:
+            said.append(f"{name} is measured")
+        elif upstream.electricity:
+            said.append(f"{name} is reckoned with {upstream.electricity.watts:g} W")
+        else:
+            said.append(f"what {name} draws stays unknown: set watts in [upstreams.{name}.electricity]")
+    yield Finding("energy", "ok", "; ".join(said))
 
 
 async def _of_ledger(config: Config) -> Finding:

@@ -1,12 +1,15 @@
 """`weighbridge doctor`: one finding for everything that a request needs, and 1 when something is broken."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from bookkeeping import record
 from commanding import ConfigFile
 
+from weighbridge import metering
 from weighbridge.ledger.sqlite import SQLite
 
 
@@ -25,7 +28,7 @@ async def test_the_findings_come_as_json(config: ConfigFile, weighbridge) -> Non
     names = [finding["name"] for finding in found["findings"]]
     assert names == [
         *("python", "packages", "config", "callers", "classifier", "upstream small", "upstream large"),
-        *("price small", "price large", "ledger", "port"),
+        *("price small", "price large", "energy", "ledger", "port"),
     ]
 
 
@@ -34,7 +37,7 @@ async def test_an_upstream_that_is_not_there_is_broken(config: ConfigFile, weigh
     ended = await weighbridge("doctor")
     assert ended.code == 1
     assert "FAIL  upstream small: The upstream cannot be reached. (http://127.0.0.1:9)" in ended.out
-    assert "1 of 11 need attention." in ended.out
+    assert "1 of 12 need attention." in ended.out
 
 
 async def test_a_model_that_is_not_installed_is_told_with_the_remedy(
@@ -171,3 +174,42 @@ async def test_traffic_that_all_goes_one_way_is_a_warning(config: ConfigFile, we
     ended = await weighbridge("doctor")
     assert ended.code == 0
     assert "warn  traffic: small took 100.0% of the 100 requests of auto" in ended.out
+
+
+@pytest.fixture
+def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with one processor that counts, and no card."""
+    place = tmp_path / "powercap" / "intel-rapl:0"
+    place.mkdir(parents=True)
+    for name, text in (("name", "package-0"), ("max_energy_range_uj", "999999"), ("energy_uj", "0")):
+        (place / name).write_text(f"{text}\n")
+    monkeypatch.setattr(metering, "POWERCAP", place.parent)
+    monkeypatch.setattr(metering, "NVML", str(tmp_path / "nothing.so"))
+    return place
+
+
+async def _energy(weighbridge) -> str:
+    found = json.loads((await weighbridge("doctor", "--json")).out)["findings"]
+    return next(finding["detail"] for finding in found if finding["name"] == "energy")
+
+
+async def test_what_counts_energy_is_told(config: ConfigFile, powercap: Path, weighbridge) -> None:
+    unknown = "what small draws stays unknown: set watts in [upstreams.small.electricity]"
+    assert await _energy(weighbridge) == f"RAPL counts package-0; NVML counts no card; {unknown}"
+    (powercap / "energy_uj").unlink()  # as good as one that we may not read
+    told = await _energy(weighbridge)
+    assert told.startswith("1 RAPL counter cannot be read: mostly only root may; NVML counts no card; ")
+    shutil.rmtree(powercap)
+    assert (await _energy(weighbridge)).startswith("there is no RAPL; ")
+
+
+async def test_a_server_on_this_machine_is_measured_and_else_its_watts_count(
+    config: ConfigFile, powercap: Path, weighbridge
+) -> None:
+    _use_ollama(config, "http://127.0.0.1:9")
+    assert (await _energy(weighbridge)).endswith("; small is measured")
+    watts = '[upstreams.small.electricity]\nwatts = 65\nusd_per_kwh = "0.3"\n[upstreams.large]'
+    config.change('output_usd_per_mtok = "0"\n[upstreams.large]', f'output_usd_per_mtok = "0"\n{watts}')
+    config.change('input_usd_per_mtok = "0"\noutput_usd_per_mtok = "0"\n', "")
+    config.change("[classifier]", "[energy]\nmeasure = false\n[classifier]")
+    assert await _energy(weighbridge) == "no counter is read: energy.measure = false; small is reckoned with 65 W"
