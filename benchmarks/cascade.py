@@ -33,7 +33,7 @@ from weighbridge.classifiers.evaluation import metrics
 from weighbridge.classifiers.evaluation.metrics import Floats
 from weighbridge.classifiers.evaluation.promise import promise, tuned
 from weighbridge.learning.drafts import Drafts, fitted
-from weighbridge.policies.evidence import Evidence, Weights
+from weighbridge.policies.evidence import Evidence, Weights, features
 
 ASKS, LABELS = 6_000, 1_000
 SMALL_COST = 0.06  # of a large answer's, for each draft
@@ -89,6 +89,20 @@ def world(rng: np.random.Generator) -> Drafts:
     return Drafts([""] * ASKS, evidence, good.astype(float), large.astype(float), stems)
 
 
+class Seen:
+    """Drafts as numbers, once: P(accept) for many weights is then one product. The same as `Drafts.p`."""
+
+    def __init__(self, drafts: Drafts) -> None:
+        self._names = list(Weights.model_fields)
+        found = [features(evidence) for evidence in drafts.evidence]
+        self._x = np.array([[row[name] for name in self._names] for row in found])
+        self._is_sound = np.array([not evidence.faults for evidence in drafts.evidence])
+
+    def p(self, weights: Weights) -> Floats:
+        odds = self._x @ np.array([getattr(weights, name) for name in self._names])
+        return self._is_sound / (1 + np.exp(-odds))
+
+
 def agreeing(drafts: Drafts, agreement: float | None) -> Drafts:
     """The same drafts, had those beside them said so; None is without any."""
     return replace(drafts, evidence=[replace(evidence, agreement=agreement) for evidence in drafts.evidence])
@@ -120,22 +134,25 @@ def resplits(drafts: Drafts, given: argparse.Namespace) -> Iterator[tuple[Measur
     rng = np.random.default_rng(1)
     quality, confidence = given.quality, given.confidence
     prompt_only = np.array([e.score for e in drafts.evidence])
-    once, none, both = (agreeing(drafts, said) for said in (None, 0.0, 1.0))
-    prior = once.p(Weights())
+    once = agreeing(drafts, None)
+    seen, seen_once = Seen(drafts), Seen(once)
+    seen_possible = [seen_once, *(Seen(agreeing(drafts, said)) for said in (0.0, 1.0))]
+    prior = seen_once.p(Weights())
     for _ in range(given.resplits):
         order = rng.permutation(ASKS)
         fit, hold, rest = (np.isin(np.arange(ASKS), part) for part in np.split(order, [LABELS // 2, LABELS]))
         weights = fitted(once[fit], Weights())
-        p = once.p(weights)
+        p = seen_once.p(weights)
         of_three = fitted(drafts[fit], Weights())
-        possible = [1 - one.p(of_three) for one in (once, none, both)]
+        p_of_three = seen.p(of_three)
+        possible = [1 - one.p(of_three) for one in seen_possible]
         labels, traffic, over = fit | hold, drafts[rest], int(rest.sum())
         made: Measured = {}
         ways = {
             "by the prompt": (prompt_only, labels, False),
             "cascade, prior weights": (1 - prior, labels, True),
             "cascade, fitted": (1 - p, hold, True),
-            "cascade of 3 drafts, fitted": (1 - drafts.p(of_three), hold, True),
+            "cascade of 3 drafts, fitted": (1 - p_of_three, hold, True),
         }
         for name, (value, known, is_drafted) in ways.items():
             columns = (value[known], drafts.small[known], drafts.large[known])
@@ -147,7 +164,7 @@ def resplits(drafts: Drafts, given: argparse.Namespace) -> Iterator[tuple[Measur
         told = {
             "auroc": metrics.auroc(p[rest], traffic.good_enough),
             "ece": metrics.ece(p[rest], traffic.good_enough),
-            "auroc, 3 drafts": metrics.auroc(drafts.p(of_three)[rest], traffic.good_enough),
+            "auroc, 3 drafts": metrics.auroc(p_of_three[rest], traffic.good_enough),
             "auroc, prior": metrics.auroc(prior[rest], traffic.good_enough),
             "ece, prior": metrics.ece(prior[rest], traffic.good_enough),
             "auroc, prompt": metrics.auroc(1 - prompt_only[rest], traffic.good_enough),
