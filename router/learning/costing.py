@@ -41,15 +41,19 @@ class Costing:
         self._changed = changed
         self._median_s = median_s
 
-    def cost(self, entry: Entry, upstream: str | None) -> tuple[NanoUsd | None, bool]:
-        """The cost, and whether it is an estimate: another model would have written more or less."""
+    def cost(self, entry: Entry, upstream: str | None, *, is_at_once: bool = False) -> tuple[NanoUsd | None, bool]:
+        """The cost, and whether it is an estimate: another model would have written more or less.
+
+        is_at_once: only the last of its attempts is made.
+        """
         if upstream is None:
             return NanoUsd(0), False  # denied
         is_same = upstream == entry.upstream
-        if not entry.attempts or (is_same and upstream not in self._changed):
+        is_known = is_same and upstream not in self._changed and not (is_at_once and entry.attempts > 1)
+        if not entry.attempts or is_known:
             return None if entry.cost_nano_usd is None else NanoUsd(entry.cost_nano_usd), False
         seconds = entry.latency_s if is_same else self._median_s.get(upstream)
-        return self._priced(entry, upstream, seconds), not is_same or entry.attempts > 1
+        return self._priced(entry, upstream, seconds), not is_same or (entry.attempts > 1 and not is_at_once)
 
     def baseline(self, entry: Entry) -> NanoUsd | None:
         name = entry.baseline_upstream

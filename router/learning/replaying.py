@@ -84,7 +84,7 @@ def case(entry: Entry, verdict: Verdict, trial: Trial) -> Case:
     latency_s, feedback = entry.latency_s if is_timed else None, entry.feedback
     if verdict.missing is not None:
         return Case(old, None, verdict.missing, latency_s=latency_s, feedback=feedback)
-    cost, is_estimate = trial.costing.cost(entry, verdict.upstream)
+    cost, is_estimate = trial.costing.cost(entry, verdict.upstream, is_at_once=verdict.is_at_once)
     new = Served(
         upstream=verdict.upstream,
         location=_location(entry, verdict.upstream, trial.config),

@@ -120,7 +120,8 @@ def notes(replay: Replay) -> list[str]:
         told.append(f"{left} not in the costs: tokens or a price are unknown on one side.")
     if replay.judged < replay.known:
         left = many(replay.known - replay.judged, "request")
-        told.append(f"{left} not in the expected quality: no usable score, or another upstream than the route's two.")
+        why = "no usable score, a draft that was judged, or another upstream than the route's two"
+        told.append(f"{left} not in the expected quality: {why}.")
     if replay.estimated:
         told.append(f"~ {many(replay.estimated, 'cost')} estimated: another model would write more or fewer tokens.")
     if replay.moved:

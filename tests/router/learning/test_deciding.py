@@ -10,6 +10,7 @@ from commanding import CONFIG
 from weighbridge.classifiers.base import Assessment
 from weighbridge.config import Config, load
 from weighbridge.learning.deciding import Decider, Verdict
+from weighbridge.policies.cascade import Cascade
 
 POINTS = {"cost": 0.9, "balanced": 0.5, "quality": 0.1}
 SMALL = {"upstream": "small", "location": "local"}
@@ -40,7 +41,7 @@ def test_what_a_client_asked_for_goes_before_the_config(config: Config, model: s
     assert (found.upstream, found.is_by_threshold) == (goes, False)
 
 
-@pytest.mark.parametrize("reason", ["pinned", "session", "fallback", "budget", "context_window", "cascade_accepted"])
+@pytest.mark.parametrize("reason", ["pinned", "session", "fallback", "budget", "context_window"])
 def test_what_the_config_did_not_decide_stays(config: Config, reason: str) -> None:
     assert decided(config, score=0.9, reason=reason).upstream == "small"
     assert decided(config, score=0.1, reason=reason, **LARGE).upstream == "large"
@@ -104,3 +105,54 @@ def test_what_goes_to_the_small_side_goes_by_its_task(config: Config) -> None:
     assert decided(split, score=0.1, task="chat").upstream == "small"
     assert decided(split, score=0.9, task="code").upstream == "large"
     assert decided(split, score=0.9, task="code", reason="fence", rule="private", fence="local").upstream == "coder"
+
+
+def cascading(config: Config, **changes: object) -> Config:
+    policy = Cascade(threshold=0.5, **changes)
+    routes = {name: route.model_copy(update={"policy": policy}) for name, route in config.routes.items()}
+    return config.model_copy(update={"routes": routes})
+
+
+def judged(before: Config, after: Config, **row: object) -> Verdict:
+    decider = Decider(before, after, asked=lambda _: None, thresholds=POINTS, is_scored_anew=False)
+    return decider.decide(entry(score=0.2, **row), None)
+
+
+ACCEPTED = {"reason": "cascade_accepted", **SMALL}
+ESCALATED = {"reason": "cascade_escalated", "attempts": 2, **LARGE}
+
+
+def test_verdicts_on_drafts_stand_under_the_same_cascade(config: Config) -> None:
+    served = cascading(config)
+    assert judged(served, served, **ACCEPTED) == Verdict("small")
+    assert judged(served, served, **ESCALATED) == Verdict("large")
+    assert judged(served, served, reason="below_threshold", **SMALL).upstream == "small"
+
+
+def test_a_verdict_tells_of_another_accept_only_one_way(config: Config) -> None:
+    served, laxer, stricter = cascading(config), cascading(config, accept=0.5), cascading(config, accept=0.9)
+    assert judged(served, laxer, **ACCEPTED).upstream == "small"
+    assert judged(served, stricter, **ESCALATED).upstream == "large"
+    why = "not kept: how good the draft was, for another `accept`"
+    assert judged(served, stricter, **ACCEPTED).missing == why
+    assert judged(served, laxer, **ESCALATED).missing == why
+
+
+def test_a_verdict_tells_nothing_of_drafts_that_are_judged_otherwise(config: Config) -> None:
+    served = cascading(config)
+    why = "not kept: a verdict on such a draft"
+    assert judged(served, cascading(config, samples=3), **ACCEPTED).missing == why
+    assert judged(served, cascading(config, weights={"refusal": -9}), **ESCALATED).missing == why
+    assert judged(config, served, **ACCEPTED).missing == why  # what judged it then is not known
+
+
+def test_an_answer_that_nobody_judged_is_no_evidence_for_a_cascade(config: Config) -> None:
+    served = cascading(config)
+    assert judged(config, served, **SMALL).missing == "not kept: a verdict on a draft"
+    assert judged(served, served, reason="at_or_above_threshold", **LARGE).missing == "not kept: a verdict on a draft"
+
+
+def test_without_drafts_the_score_decides_and_what_was_judged_has_no_quality(config: Config) -> None:
+    served = cascading(config)
+    assert judged(served, config, **ACCEPTED) == Verdict("small", None, True, None, is_at_once=True)
+    assert judged(served, config, **ESCALATED) == Verdict("small", None, True, None, is_at_once=True)
