@@ -212,7 +212,7 @@ class Attempts:
         if not trip.closes:
             return
         if trip.attempts:
-            self.abandon(trip, trip.left_after(trip.total) if trip.attempt.is_aside else trip.total)
+            self.abandon(trip, trip.left_after(trip.total))
             return
         opening = trip.opening(store_prompt=self._ledger.store_prompts)
         closing = trip.unanswered(Busy("The client left."))._replace(http_status=499, end_reason="client_gone")
@@ -234,13 +234,12 @@ class Attempts:
         if is_over:
             await self.close(trip, settlement, error.status)
             raise Failure(for_client(error, trip), trip) from error
-        await self._put_right(trip, settlement)
-        await self._record(settlement, None)
+        await self._book(trip, settlement)
         if pause_s:
             try:
                 await asyncio.sleep(pause_s)
             except asyncio.CancelledError:
-                self.abandon(trip, settlement)
+                self.abandon(trip, trip.left_after(settlement))
                 raise
 
     async def _discarded(self, trip: Trip, draft: Discarded, left: list[str]) -> None:

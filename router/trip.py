@@ -259,10 +259,10 @@ class Trip:
         self._waited_s += self._now() - self.attempt.started_s
         return self._settle("settled", "ok", DRAFT_REJECTED, usage)
 
-    def left_after(self, draft: Settlement) -> Settlement:
-        """The client left when its draft had been discarded: that is how the request ended, if not the attempt."""
-        self.attempt.ended = draft._replace(end_reason="client_gone")
-        return draft
+    def left_after(self, settlement: Settlement) -> Settlement:
+        """The client left between two attempts: that is how the request ended, if not the one before."""
+        self.attempt.ended = settlement._replace(end_reason="client_gone")
+        return settlement
 
     def broken(self, end_reason: EndReason, code: str | None, output_tokens: int) -> Settlement:
         """The answer ended in the middle: cut, stalled, or the client left. What it cost is estimated."""

@@ -1,8 +1,13 @@
 """What fails upstream, as the client, the wire and the ledger see it."""
 
+import asyncio
 import json
 import socket
+import sqlite3
+import threading
 import time
+from contextlib import closing
+from typing import Any
 
 import httpx
 import openai
@@ -11,6 +16,7 @@ from running import RunningGateway, two_upstreams
 from scripted import (
     SENTENCE,
     ScriptedUpstream,
+    Seen,
     closed_port,
     completion,
     hang,
@@ -222,6 +228,38 @@ def test_the_upstream_stops_when_the_client_leaves_a_stream(gateway, local):
     row = wait_for_row(gateway)
     assert (row["end_reason"], row["status"], row["usage_source"]) == ("client_gone", "settled", "estimated")
     assert row["output_tokens"] >= 1
+
+
+@pytest.mark.parametrize("failure", [respond(429, {}), reset()], ids=["429", "reset"])
+def test_a_client_that_leaves_between_two_attempts_leaves_no_request_open(start, local, remote, monkeypatch, failure):
+    """S2: the ledger is locked while a failure is booked, and the client leaves: its request is closed all the same."""
+    monkeypatch.setattr("weighbridge.ledger._sqlite_schema.BUSY_S", 30.0)
+    gateway, may_fail = start(), threading.Event()
+    assert "weighbridge_attempt_failures_total{" not in metrics(gateway)
+
+    async def late(seen: Seen, writer: Any) -> None:
+        await asyncio.to_thread(may_fail.wait, 10)
+        await failure(seen, writer)
+
+    local.then(late)
+    with closing(sqlite3.connect(gateway.ledger_path, isolation_level=None)) as lock:
+
+        def has_failed() -> bool:
+            lock.execute("BEGIN IMMEDIATE")
+            may_fail.set()
+            return bool(wait_until(lambda: "weighbridge_attempt_failures_total{" in metrics(gateway)))
+
+        leave_after(gateway, is_stream=False, until=lambda: local.chats and has_failed())
+        wait_until(lambda: "weighbridge_in_flight 0.0" in metrics(gateway))
+        lock.execute("ROLLBACK")
+    row = wait_for_row(gateway)
+    assert (row["end_reason"], row["http_status"], row["attempts"]) == ("client_gone", 499, 1)
+    assert [row["end_reason"] for row in gateway.rows("attempts")] != ["client_gone"]
+    assert not remote.chats
+
+
+def metrics(gateway: RunningGateway) -> str:
+    return httpx.get(f"{gateway.root}/metrics").text
 
 
 def leave_after(gateway: RunningGateway, *, is_stream: bool, until) -> None:
