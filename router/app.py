@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from weighbridge.api import refused
@@ -20,24 +20,34 @@ log = logging.getLogger(__name__)
 
 
 def create_app(
-    config: Config, environ: Mapping[str, str] = os.environ, read_again: Callable[[], Config] | None = None
+    config: Config,
+    environ: Mapping[str, str] = os.environ,
+    read_again: Callable[[], Config] | None = None,
+    *,
+    is_worker: bool = False,
 ) -> "Application":
     """The whole gateway as an ASGI application. Raises ConfigError.
 
     read_again: how to read a changed config. With it the application heeds signals: SIGHUP swaps the config, SIGTERM
-    makes it unready before the server stops listening.
+    makes it unready before the server stops listening, a second one or SIGQUIT ends at once what runs.
+    is_worker: one of several. Their supervisor says SIGTERM too, so a second one is no hurry.
     """
     require_keys(config, environ)
-    return Application(compose(config, environ), environ, read_again)
+    return Application(compose(config, environ), environ, read_again, is_worker=is_worker)
 
 
 class Application:
     """Hands each request to the snapshot of its moment, and turns every error into an answer."""
 
-    def __init__(self, parts: Parts, environ: Mapping[str, str], read_again: Callable[[], Config] | None) -> None:
+    def __init__(
+        self, parts: Parts, environ: Mapping[str, str], read_again: Callable[[], Config] | None, *, is_worker: bool
+    ) -> None:
         self._current = Snapshot(parts)
+        self._before: set[Snapshot] = set()  # those in which requests end that came before a reload
         self._environ = environ
         self._read_again = read_again
+        self._is_worker = is_worker
+        self._is_hurried = False
         self._retiring: set[asyncio.Future[Any]] = set()
         self._reloading = asyncio.Lock()
 
@@ -85,14 +95,21 @@ class Application:
                 before.parts.metrics.reloaded(is_good=False)
                 log.error("the config is not reloaded, the old one stays: %s", "; ".join(problems))
                 return problems
+            parts.is_draining = before.parts.is_draining
             self._current = Snapshot(parts)
-            self._retire(before, parts)
+            self._before.add(before)
+            self._keep(self._retire(before, parts))
             parts.metrics.reloaded(is_good=True)
             log.warning("the config is reloaded")
             return []
 
-    def _retire(self, before: Snapshot, after: Parts) -> None:
-        task = asyncio.ensure_future(before.retire(after))
+    async def _retire(self, before: Snapshot, after: Parts) -> None:
+        await before.ended()
+        self._before.discard(before)
+        await before.parts.aclose(after)
+
+    def _keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.ensure_future(work)
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
@@ -120,22 +137,29 @@ class Application:
 
     def _heed_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._keep(self.reload()))
         servers_own = signal.getsignal(signal.SIGTERM)
         if not callable(servers_own):
             return
 
+        def hurry() -> None:
+            """What runs ends now: each tells its client, and closes its books."""
+            if not self._is_hurried:
+                self._is_hurried = self.parts.is_draining = True
+                servers_own(signal.SIGTERM, None)
+                for snapshot in (self._current, *self._before):
+                    snapshot.cut()
+
         def drain(number: int, _: object) -> None:
             """Whoever balances load sees us unready while we still listen."""
+            if self.parts.is_draining and not self._is_worker:
+                loop.call_soon_threadsafe(hurry)
+                return
             self.parts.is_draining = True
             loop.call_later(self.parts.config.server.drain_delay_s, servers_own, number, None)
 
         signal.signal(signal.SIGTERM, drain)
-
-    def _hang_up(self) -> None:
-        task = asyncio.ensure_future(self.reload())
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        loop.add_signal_handler(signal.SIGQUIT, hurry)
 
 
 class _Started:

@@ -84,7 +84,7 @@ def worker() -> Application:
     configure_logging(as_json=not sys.stderr.isatty())
     logging.getLogger("uvicorn.error").addFilter(_last_line)
     try:
-        return create_app(_config(), read_again=_config)
+        return create_app(_config(), read_again=_config, is_worker=True)
     except ConfigError as error:
         typer.echo(str(error), err=True)
         sys.exit(_START_FAILED)
@@ -188,9 +188,22 @@ class _Server(uvicorn.Server):
 
 
 class _Supervisor(Multiprocess):
-    """Says when the first worker answers."""
+    """Says when the first worker answers, and lets a second SIGTERM hurry them."""
 
     when_ready: tuple[str, Callable[[], None]] | None = None
+
+    def handle_term(self) -> None:
+        if self.should_exit.is_set():
+            self.signal_queue.append(signal.SIGTERM)  # for join_all
+        super().handle_term()
+
+    def join_all(self) -> None:
+        while alive := [process.process for process in self.processes if process.process.is_alive()]:
+            if signal.SIGTERM in self.signal_queue:
+                self.signal_queue.clear()
+                for worker in alive:
+                    os.kill(worker.pid, signal.SIGQUIT)
+            alive[0].join(0.1)
 
     def handle_hup(self) -> None:
         """Let each worker read the config again; they judge it as a single gateway would."""

@@ -107,6 +107,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving
             stderr=asyncio.subprocess.PIPE,
             cwd=tmp_path,
             env=_environment(env or {}),
+            start_new_session=True,
         )
         started.append(process)
         assert process.stdout is not None
@@ -118,7 +119,7 @@ async def serve(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Serving
     yield start
     for process in started:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # its workers, too
             await process.communicate()
 
 

@@ -4,17 +4,42 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from commanding import THRESHOLD, ConfigFile
 
+from weighbridge.ledger.base import Entry
+from weighbridge.ledger.sqlite import SQLite
+
 ASK = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
 
 
-async def ask(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.post("/chat/completions", json=ASK)
+async def ask(client: httpx.AsyncClient, **fields: str) -> httpx.Response:
+    return await client.post("/chat/completions", json={**ASK, **fields})
+
+
+def entries(config: ConfigFile) -> list[Entry]:
+    return list(SQLite(path=str(config.beside("ledger.db"))).entries())
+
+
+async def is_open(config: ConfigFile, number: int) -> None:
+    """So many requests are under way."""
+    async with asyncio.timeout(30):
+        while len(entries(config)) < number:
+            await asyncio.sleep(0)
+
+
+async def is_unready(gateway: Any) -> None:
+    """It has been told to end, and has heard it."""
+    gateway.process.send_signal(signal.SIGTERM)
+    async with httpx.AsyncClient(base_url=gateway.base_url.removesuffix("/v1")) as client, asyncio.timeout(30):
+        with suppress(httpx.ConnectError):
+            while (await client.get("/health/ready")).status_code == 200:
+                pass
 
 
 async def test_a_changed_file_counts_at_once_and_a_wrong_one_changes_nothing(
@@ -132,3 +157,47 @@ async def test_what_does_not_finish_in_time_ends_with_an_error_that_says_so(
         assert (await whole).status_code == 503
     await asyncio.wait_for(gateway.process.communicate(), 60)
     assert gateway.process.returncode == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_gateway_that_is_told_twice_ends_at_once_and_in_good_order(
+    workers: str, config: ConfigFile, serve
+) -> None:
+    """X12: SIGTERM twice: what runs ends at once with `server_shutdown`, exit 0, and no row is left open."""
+    config.change("drain_s = 3", "drain_s = 600")
+    config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 0.1')
+    gateway = await serve("--workers", workers)
+    async with httpx.AsyncClient(base_url=gateway.base_url, timeout=30) as client:
+        whole = asyncio.ensure_future(ask(client))
+        async with client.stream("POST", "/chat/completions", json={**ASK, "stream": True}) as answer:
+            lines = answer.aiter_lines()
+            await anext(lines)
+            await is_open(config, 2)
+            await is_unready(gateway)
+            gateway.process.send_signal(signal.SIGTERM)
+            rest = [line async for line in lines if line]
+        assert json.loads(rest[-1][6:])["error"]["code"] == "server_shutdown"
+        assert (await whole).status_code == 503
+    _, err = await asyncio.wait_for(gateway.process.communicate(), 60)
+    assert (gateway.process.returncode, err.decode()) == (0, "")
+    assert sorted((row.status, row.error_code) for row in entries(config)) == [
+        ("settled", "server_shutdown"),
+        ("unknown", "server_shutdown"),
+    ]
+
+
+async def test_a_gateway_that_is_killed_while_it_ends_loses_no_row(config: ConfigFile, serve) -> None:
+    """X12: SIGKILL while streams may still end: what was answered is there, and what ran is `unknown`."""
+    config.change("drain_s = 3", "drain_s = 600")
+    config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 0.1')
+    gateway = await serve()
+    async with httpx.AsyncClient(base_url=gateway.base_url, timeout=30) as client:
+        assert (await ask(client, model="large")).status_code == 200
+        async with client.stream("POST", "/chat/completions", json={**ASK, "stream": True}) as answer:
+            await anext(answer.aiter_lines())
+            await is_unready(gateway)
+            gateway.process.kill()
+            await gateway.process.wait()
+    again = await serve()
+    assert [(row.status, row.error_code) for row in entries(config)] == [("settled", None), ("unknown", "process_died")]
+    assert (await again.end()).code == 0

@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import sqlite3
 import urllib.error
 import urllib.request
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from commanding import ConfigFile
 
@@ -52,6 +57,50 @@ async def test_workers_end_when_who_supervises_them_is_killed(config: ConfigFile
     await asyncio.wait_for(gateway.process.communicate(), 60)  # their ends of the pipes are closed, too
     with pytest.raises(urllib.error.URLError, match="refused"):
         await asked(gateway.base_url)
+
+
+async def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(config: ConfigFile, serve) -> None:
+    """X10: SIGKILL of a worker: the other serves, a new one comes, and what the dead one left open is `unknown`."""
+    config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 0.1')
+    gateway = await serve("--workers", "2")
+    body = {"model": "small", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+    async with httpx.AsyncClient(base_url=gateway.base_url, timeout=30) as client:
+        async with client.stream("POST", "/chat/completions", json=body) as answer:
+            parts = answer.aiter_bytes()
+            await anext(parts)
+            before = await _workers(gateway.process.pid)
+            ((serving,),) = _rows(config, "SELECT pid FROM processes p JOIN requests r ON r.process = p.process")
+            os.kill(serving, signal.SIGKILL)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await anext(parts)
+        others = [await client.post("/chat/completions", json={**body, "model": "large"}) for _ in range(4)]
+        assert [answer.status_code for answer in others] == [200] * 4
+        async with asyncio.timeout(30):
+            while serving in (after := await _workers(gateway.process.pid)):
+                pass
+            while _rows(config, "SELECT 1 FROM requests WHERE status NOT IN ('settled', 'unknown')"):
+                await asyncio.sleep(0)
+    assert len(before & after) == 1
+    assert (await gateway.end()).code == 0
+    found = _rows(config, "SELECT status, error_code FROM requests ORDER BY created_at")
+    assert found == [("unknown", "process_died"), *[("settled", None)] * 4]
+
+
+async def _workers(supervisor: int) -> set[int]:
+    """The processes of its workers, once there are two."""
+    found: set[int] = set()
+    async with asyncio.timeout(30):
+        while len(found) != 2:
+            await asyncio.sleep(0)
+            children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+            with suppress(OSError):  # one of them has just gone
+                found = {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return found
+
+
+def _rows(config: ConfigFile, question: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(config.beside("ledger.db"))) as connection:
+        return connection.execute(question).fetchall()
 
 
 async def test_workers_that_count_budgets_each_by_itself_are_warned_of(config: ConfigFile, serve) -> None:
