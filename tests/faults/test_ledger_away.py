@@ -42,6 +42,12 @@ def asked(upstream: ScriptedUpstream) -> int:
     return sum(seen.method == "POST" for seen in upstream.seen)
 
 
+def until_answered(gateway: RunningGateway, key: str = "") -> None:
+    deadline = time.monotonic() + 30
+    while ask(gateway, key=key)[0] != 200:
+        assert time.monotonic() < deadline
+
+
 def test_without_its_database_the_gateway_answers_503_and_never_401(
     start: Start, server: postgres.Server, local: ScriptedUpstream, remote: ScriptedUpstream, tmp_path: Path
 ) -> None:
@@ -56,9 +62,7 @@ def test_without_its_database_the_gateway_answers_503_and_never_401(
     assert ask(gateway, "/health/ready")[0] == 503
     assert asked(local) + asked(remote) == 0  # nothing goes out that is not recorded
     server.start()
-    deadline = time.monotonic() + 30
-    while ask(gateway, key=key)[0] != 200:
-        assert time.monotonic() < deadline
+    until_answered(gateway, key)
     (entry,) = Postgres(schema=schema).entries()
     assert (entry.status, entry.end_reason, entry.caller) == ("settled", "ok", "ann")
 
@@ -73,8 +77,43 @@ def test_a_database_that_goes_away_takes_no_answer_along(
     server.stop()
     assert ask(gateway)[0] == 503
     server.start()
-    deadline = time.monotonic() + 30
-    while ask(gateway)[0] != 200:
-        assert time.monotonic() < deadline
+    until_answered(gateway)
     assert {entry.status for entry in Postgres(schema=schema).entries()} == {"settled"}
     assert asked(local) == 2
+
+
+def test_a_database_without_a_free_place_is_waited_for_and_who_has_one_goes_on(
+    start: Start, server: postgres.Server, local: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """R8: PostgreSQL takes no more sessions: who starts then answers 503 and never 401, until there is room."""
+    key = KeysFile(tmp_path / "keys.json").add("ann", ["chat"], None)
+    first, second = postgres.new_schema(), postgres.new_schema()
+    inside = start(ledger={"use": "postgres", "schema": first}, server={"keys_path": "keys.json"})
+    assert ask(inside, key=key)[0] == 200
+    with server.all_taken():
+        outside = start(ledger={"use": "postgres", "schema": second}, server={"keys_path": "keys.json"})
+        status, told = ask(outside, key=key)
+        assert (status, told["error"]["code"]) == (503, "ledger_unavailable")
+        assert ask(outside, "/health/ready")[0] == 503
+        assert ask(inside, key=key)[0] == 200
+    until_answered(outside, key)
+    assert asked(local) == 3
+
+
+def test_a_database_that_has_become_slow_costs_no_more_than_its_limit(
+    start: Start, server: postgres.Server, monkeypatch: pytest.MonkeyPatch, local: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """R8: PostgreSQL too slow to answer in time: not ready, 503 and never 401, and it recovers by itself."""
+    schema, key = postgres.new_schema(), KeysFile(tmp_path / "keys.json").add("ann", ["chat"], None)
+    with postgres.Valve(server.port) as valve:
+        monkeypatch.setenv(postgres.VARIABLE, server.url(valve.port))
+        gateway = start(ledger={"use": "postgres", "schema": schema}, server={"keys_path": "keys.json"})
+        assert ask(gateway, key=key)[0] == 200
+        valve.freeze()
+        status, told = ask(gateway, key=key)
+        assert (status, told["error"]["code"]) == (503, "ledger_unavailable")
+        assert ask(gateway, "/health/ready")[0] == 503
+        valve.thaw()
+        until_answered(gateway, key)
+        assert {entry.status for entry in Postgres(schema=schema).entries()} <= {"settled", "released"}
+        assert asked(local) == 2

@@ -8,9 +8,11 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -90,6 +92,19 @@ class Server:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait()
             self._process = None
+
+    @contextlib.contextmanager
+    def all_taken(self) -> Iterator[None]:
+        """While this lasts, no other session can begin."""
+        words = b"user\0owner\0database\0postgres\0\0"
+        greeting = struct.pack("!ii", 8 + len(words), 3 << 16) + words
+        with contextlib.ExitStack() as sessions:
+            answer = b"R"
+            while answer == b"R":  # and E once there are too many
+                session = sessions.enter_context(socket.create_connection(("127.0.0.1", self.port)))
+                session.sendall(greeting)
+                answer = session.recv(1)
+            yield
 
     def remove(self) -> None:
         self.stop()

@@ -1,5 +1,6 @@
 """A whole gateway on loopback, in a thread of this process: the real application on the real server."""
 
+import asyncio
 import json
 import os
 import sqlite3
@@ -67,12 +68,12 @@ class RunningGateway:
     def __init__(self, folder: Path, config: dict[str, Any], environ: Mapping[str, str] | None = None) -> None:
         self.ledger_path = folder / "ledger.db"
         self.config_path = folder / "config.toml"
-        config = {"schema_version": 1, "ledger": {"use": "sqlite", "path": str(self.ledger_path)}, **config}
-        self.config_path.write_text(toml_of(config))
+        self._config = {"schema_version": 1, "ledger": {"use": "sqlite", "path": str(self.ledger_path)}, **config}
+        self.config_path.write_text(toml_of(self._config))
         os.environ["TEST_UPSTREAM_KEY"] = UPSTREAM_KEY
         environ = environ or {}
         loaded = load(self.config_path, environ)
-        self.app = create_app(loaded, environ)
+        self.app = create_app(loaded, environ, read_again=lambda: load(self.config_path, environ))
         self._server = uvicorn.Server(settings(self.app, loaded, port=0))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
@@ -90,6 +91,12 @@ class RunningGateway:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(30)
+
+    def reload(self, **changes: Any) -> list[str]:
+        """Change these tables of the config under it. Returns what is wrong with them."""
+        self.config_path.write_text(toml_of({**self._config, **changes}))
+        loop = self._server.servers[0].get_loop()
+        return asyncio.run_coroutine_threadsafe(self.app.reload(), loop).result(30)
 
     def rows(self, table: str = "requests") -> list[dict[str, Any]]:
         """The ledger's rows, oldest first."""

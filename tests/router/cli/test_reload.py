@@ -29,8 +29,8 @@ def entries(config: ConfigFile) -> list[Entry]:
 async def is_open(config: ConfigFile, number: int) -> None:
     """So many requests are under way."""
     async with asyncio.timeout(30):
-        while len(entries(config)) < number:
-            await asyncio.sleep(0)
+        while len(await asyncio.to_thread(entries, config)) < number:
+            pass
 
 
 async def is_unready(gateway: Any) -> None:
@@ -194,7 +194,8 @@ async def test_a_gateway_that_is_killed_while_it_ends_loses_no_row(config: Confi
     async with httpx.AsyncClient(base_url=gateway.base_url, timeout=30) as client:
         assert (await ask(client, model="large")).status_code == 200
         async with client.stream("POST", "/chat/completions", json={**ASK, "stream": True}) as answer:
-            await anext(answer.aiter_lines())
+            lines = answer.aiter_lines()
+            await anext(lines)
             await is_unready(gateway)
             gateway.process.kill()
             await gateway.process.wait()

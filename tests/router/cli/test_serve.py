@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import urllib.error
 import urllib.request
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(config
         async with client.stream("POST", "/chat/completions", json=body) as answer:
             parts = answer.aiter_bytes()
             await anext(parts)
-            before = await _workers(gateway.process.pid)
+            before = await _two_workers(gateway.process.pid)
             ((serving,),) = _rows(config, "SELECT pid FROM processes p JOIN requests r ON r.process = p.process")
             os.kill(serving, signal.SIGKILL)
             with pytest.raises(httpx.RemoteProtocolError):
@@ -76,26 +76,33 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_other_serves(config
         others = [await client.post("/chat/completions", json={**body, "model": "large"}) for _ in range(4)]
         assert [answer.status_code for answer in others] == [200] * 4
         async with asyncio.timeout(30):
-            while serving in (after := await _workers(gateway.process.pid)):
+            while serving in (after := await _two_workers(gateway.process.pid)):
                 pass
-            while _rows(config, "SELECT 1 FROM requests WHERE status NOT IN ('settled', 'unknown')"):
-                await asyncio.sleep(0)
+            while await asyncio.to_thread(_rows, config, _OPEN):
+                pass
     assert len(before & after) == 1
     assert (await gateway.end()).code == 0
     found = _rows(config, "SELECT status, error_code FROM requests ORDER BY created_at")
     assert found == [("unknown", "process_died"), *[("settled", None)] * 4]
 
 
-async def _workers(supervisor: int) -> set[int]:
-    """The processes of its workers, once there are two."""
-    found: set[int] = set()
+async def _two_workers(supervisor: int) -> set[int]:
+    """Their processes, once there are two."""
     async with asyncio.timeout(30):
-        while len(found) != 2:
-            await asyncio.sleep(0)
-            children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-            with suppress(OSError):  # one of them has just gone
-                found = {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+        while len(found := await asyncio.to_thread(_workers, supervisor)) != 2:
+            pass
     return found
+
+
+def _workers(supervisor: int) -> set[int]:
+    try:
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        return {int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    except OSError:  # one of them has just gone
+        return set()
+
+
+_OPEN = "SELECT 1 FROM requests WHERE status NOT IN ('settled', 'unknown')"
 
 
 def _rows(config: ConfigFile, question: str) -> list[tuple[Any, ...]]:
