@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
 
 from weighbridge.app import Application, create_app
 from weighbridge.cli import pids, ports
@@ -198,24 +199,27 @@ class _Supervisor(Multiprocess):
         super().handle_term()
 
     def join_all(self) -> None:
-        while alive := [process.process for process in self.processes if process.process.is_alive()]:
+        while alive := [process for process in self.processes if process.process.is_alive()]:
             if signal.SIGTERM in self.signal_queue:
                 self.signal_queue.clear()
-                for worker in alive:
-                    os.kill(worker.pid, signal.SIGQUIT)
-            alive[0].join(0.1)
+                _tell(alive, signal.SIGQUIT)
+            alive[0].process.join(0.1)
 
     def handle_hup(self) -> None:
         """Let each worker read the config again; they judge it as a single gateway would."""
-        for process in self.processes:
-            if process.pid is not None:
-                os.kill(process.pid, signal.SIGHUP)
+        _tell(self.processes, signal.SIGHUP)
 
     def keep_subprocess_alive(self) -> None:
         super().keep_subprocess_alive()
         if self.when_ready and _answers(self.when_ready[0]):
             self.when_ready[1]()
             self.when_ready = None
+
+
+def _tell(workers: Sequence[Process], number: signal.Signals) -> None:
+    for worker in workers:
+        if worker.pid is not None:
+            os.kill(worker.pid, number)
 
 
 def _answers(base_url: str) -> bool:
