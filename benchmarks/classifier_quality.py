@@ -7,8 +7,11 @@ are whole datasets that were never fitted. Then prompts that no head has seen: `
 (benchmarks/data/everyday_test.jsonl: over 200 everyday asks and 200 of expert work), and `demo`, another author's (easy
 or expert by the kind that the demo gives them); and texts unlike all of them, on which it is to abstain
 (benchmarks/data/odd_test.jsonl). The bound for known words was chosen with both in view. Last what a change that
-changes no difficulty does to the side that a fresh prompt goes to, read as the gateway reads it. Without the data the
-first part measures on prompts of our own alone. --every takes every Nth fresh prompt for the last part, which takes
+changes no difficulty does to the side that a fresh prompt goes to, read as the gateway reads it; and what claims, wishes
+and gadgets do that another author wrote, who had not seen what we take off (benchmarks/data/asides_test.jsonl; which
+loose words are taken off was narrowed with its genuine prompts in view). Without the data the first part measures on
+prompts of our own alone.
+--every takes every Nth fresh prompt for the last part, which takes
 minutes with all of them.
 
 Ends with 1 when a goal is missed: everyday and expert asks told apart at AUROC 0.95; no ranking below length's on what
@@ -24,6 +27,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weighbridge.asks import extract
 from weighbridge.classifiers.evaluation import robustness
@@ -37,6 +41,8 @@ from weighbridge.classifiers.training.evaluate import HEAD, LENGTH, Line
 
 FRESH = Path(__file__).parent / "data" / "everyday_test.jsonl"
 ODD = FRESH.with_name("odd_test.jsonl")
+ASIDES = FRESH.with_name("asides_test.jsonl")
+SURROUNDED = 10  # fresh prompts of each level that an aside is put to
 # Fixed before any of the demo's prompts was scored.
 EXPERT_KINDS = {"analysis", "debugging", "design", "finance", "legal", "medical", "plan", "proof"}
 FITTED = {source.name for source in dataset.SOURCES if source.use == "train"}
@@ -54,6 +60,17 @@ class Asks:
     easy_above: float
     expert_below: float
     abstained: float
+
+
+@dataclass(frozen=True)
+class Surrounded:
+    """What somebody else's asides do: the shares of easy prompts raised and of expert ones lowered, in the mean."""
+
+    kind: str
+    place: str
+    asides: int
+    raised: float
+    lowered: float
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,34 @@ def told_apart(classifier: MiniLM, name: str, prompts: list[tuple[str, bool]]) -
     )
 
 
+def surrounded(classifier: MiniLM) -> list[Surrounded]:
+    lines = [json.loads(line) for line in ASIDES.read_text("utf-8").splitlines()]
+    easy, expert = _below_and_above(classifier)
+    found = []
+    for kind, place in dict.fromkeys((line["kind"], line["place"]) for line in lines if line["kind"] != "genuine"):
+        asides = [line["text"] for line in lines if (line["kind"], line["place"]) == (kind, place)]
+        raised, lowered = (
+            _above(classifier, [f"{a} {ask}" if place == "before" else f"{ask} {a}" for a in asides for ask in asks])
+            for asks in (easy, expert)
+        )
+        found.append(Surrounded(kind, place, len(asides), float(raised.mean()), float((~lowered).mean())))
+    return found
+
+
+def _below_and_above(classifier: MiniLM) -> tuple[list[str], list[str]]:
+    """Some fresh prompts that are easy and taken for it, and some of expert work that are taken for that."""
+    prompts = fresh()
+    above = _above(classifier, [text for text, _ in prompts])
+    right = [(text, expert) for (text, expert), is_above in zip(prompts, above, strict=True) if expert == is_above]
+    easy, expert = ([text for text, is_expert in right if is_expert == wanted] for wanted in (False, True))
+    return easy[:: len(easy) // SURROUNDED], expert[:: len(expert) // SURROUNDED]
+
+
+def _above(classifier: MiniLM, texts: list[str]) -> NDArray[np.bool_]:
+    threshold = classifier.thresholds["balanced"]
+    return np.array([a.abstained or a.score >= threshold for a in classifier.assess(texts)])
+
+
 def as_markdown(asks: list[Asks]) -> str:
     head = "| prompts | easy | expert | AUROC | length alone | easy above | expert below | abstained |"
     body = [
@@ -123,6 +168,13 @@ def as_markdown(asks: list[Asks]) -> str:
 def shares_as_markdown(shares: list[Unsure]) -> str:
     body = [f"| {share.name} | {share.rows:,} | {share.abstained:.3f} |" for share in shares]
     return "\n".join(["| rows of | rows | abstained |", "|---|---|---|", *body])
+
+
+def surrounded_as_markdown(rows: list[Surrounded]) -> str:
+    body = [f"| {r.kind} | {r.place} | {r.asides} | {r.raised:.3f} | {r.lowered:.3f} |" for r in rows]
+    return "\n".join(
+        ["| kind | place | asides | easy ones raised | hard ones lowered |", "|---|---|---|---|---|", *body]
+    )
 
 
 def missed(lines: list[Line], asks: list[Asks], report: Report) -> list[str]:
@@ -158,15 +210,18 @@ def main() -> int:
         classifier.thresholds["balanced"],
         read=lambda text: extract([{"role": "user", "content": text}]),
     )
+    others = surrounded(classifier)
     problems = missed(lines, asks, report)
     if given.json:
         parts = {"lines": [x.as_fields() for x in lines], "asks": [asdict(x) for x in asks]}
         parts |= {"abstained": [asdict(x) for x in shares]}
+        parts |= {"surrounded": [asdict(x) for x in others]}
         print(json.dumps({**parts, "robustness": asdict(report), "missed": problems}, indent=1))
         return bool(problems)
     print(f"{datetime.now(UTC).isoformat(timespec='seconds')}  artefact {classifier.version}\n")
     print(evaluate.as_markdown(lines), shares_as_markdown(shares), as_markdown(asks), sep="\n\n")
     print(f"\n{report.prompts} fresh prompts, threshold {report.threshold}:\n\n{robustness.as_markdown(report)}")
+    print(f"\nBy another author:\n\n{surrounded_as_markdown(others)}")
     for problem in problems:
         print("goal missed:", problem)
     return bool(problems)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 from tokenizers import Tokenizer
 
-from weighbridge.classifiers import cues, features, head, window
+from weighbridge.classifiers import asides, cues, features, head, window
 from weighbridge.classifiers.artefacts import ArtefactError, Manifest, read_files, read_manifest
 from weighbridge.classifiers.base import Assessment, Classifier
 from weighbridge.classifiers.wordpiece import WordPiece
@@ -55,9 +55,10 @@ class MiniLM(Classifier):
         The encoder sees one text at a time. Its int8 arithmetic takes its scale from the whole batch, so a padded batch
         would make a score depend on its neighbours, and it is hardly faster.
         """
-        ends = [window.ends_of(text) for text in texts]
-        rows = zip(texts, ends, self._encoder.tokens_of(ends), strict=True)
-        return [self._assess(end, *features.both(end, len(text)), tokens) for text, end, tokens in rows]
+        asks = [asides.without(text) for text in texts]
+        ends = [window.ends_of(ask) for ask in asks]
+        rows = zip(asks, ends, self._encoder.tokens_of(ends), strict=True)
+        return [self._assess(end, *features.both(end, len(ask)), tokens) for ask, end, tokens in rows]
 
     @property
     def thresholds(self) -> Mapping[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weighbridge.classifiers import features, window
+from weighbridge.classifiers import asides, features, window
 from weighbridge.classifiers.head import Inputs
 from weighbridge.classifiers.minilm import ENCODER, TOKENIZER, Encoder
 
@@ -30,7 +30,7 @@ def open_encoder(artefact: Path) -> Encoder:
 
 def read(prompts: list[str], encoder: Encoder, cache: Path | None = None, threads: int = 2) -> Inputs:
     """Embed with the engine that serves. cache: a folder that remembers embeddings of this very encoder."""
-    ends = [window.ends_of(prompt) for prompt in prompts]
+    ends = [window.ends_of(asides.without(prompt)) for prompt in prompts]
     known = _remembered(cache)
     keys = [hashlib.sha256(end.encode()).hexdigest() for end in ends]
     missing = list({key: end for key, end in zip(keys, ends, strict=True) if key not in known}.items())
@@ -53,8 +53,8 @@ def read(prompts: list[str], encoder: Encoder, cache: Path | None = None, thread
 
 def inputs_of(embedding: Singles, prompts: list[str]) -> Inputs:
     """Embeddings that are known already, with what is counted in their prompts."""
-    ends = [window.ends_of(prompt) for prompt in prompts]
-    seen = [features.both(end, len(prompt)) for end, prompt in zip(ends, prompts, strict=True)]
+    asks = [asides.without(prompt) for prompt in prompts]
+    seen = [features.both(window.ends_of(ask), len(ask)) for ask in asks]
     counts = np.array([counts for counts, _ in seen], np.float32).reshape(len(prompts), len(features.NAMES))
     return Inputs(embedding, counts, [words for _, words in seen])
 
