@@ -8,6 +8,7 @@ import random
 import secrets
 import time
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -31,6 +32,7 @@ from weighbridge.dialects.messages import MESSAGES
 from weighbridge.dialects.responses import RESPONSES
 from weighbridge.errors import CLIENT_GONE, ShuttingDown, UpstreamError, WeighbridgeError
 from weighbridge.gateway import Answer, Gateway, Opened
+from weighbridge.idempotency import HEADER
 from weighbridge.schemas import Request
 from weighbridge.trip import Trip
 from weighbridge.units import as_usd
@@ -77,7 +79,9 @@ class ModelEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, caller = scope["weighbridge.headers"], scope["weighbridge.caller"]
         request = await read_request(self.dialect, receive, headers, caller, self._most)
-        await answer(send, receive, request, self._answered(send, request))
+        if HEADER in headers:
+            request = with_key(request, self._gateway)
+        await answer(self._gateway, send, receive, request, self._answered(send, request))
 
     async def _answered(self, send: Send, request: Request) -> None:
         if request.is_stream:
@@ -86,9 +90,17 @@ class ModelEndpoint:
             await _send_whole(send, await self._gateway.complete(request))
 
 
-async def answer(send: Send, receive: Receive, request: Request, answering: Awaitable[None]) -> None:
-    """Let a request be answered, or its failure; stop when the client leaves."""
-    with DisconnectWatch(receive) as client:
+def with_key(request: Request, gateway: Gateway) -> Request:
+    """A request with its Idempotency-Key, where that is heeded."""
+    key = request.headers.get(HEADER) if gateway.repeating else None
+    return replace(request, key=key) if key else request
+
+
+async def answer(gateway: Gateway, send: Send, receive: Receive, request: Request, answering: Awaitable[None]) -> None:
+    """Let a request be answered, or its failure; stop when the client leaves, unless its key lets it come back."""
+    if gateway.repeating and request.key:
+        answering = gateway.repeating.firmly(request.request_id, answering)
+    with DisconnectWatch(None if request.key else receive) as client:
         try:
             await answering
         except Failure as failure:
@@ -154,6 +166,8 @@ def _trip_headers(trip: Trip) -> list[Header]:
     if trip.helped:
         said = ", ".join(f"{step} {what}" for step, what in trip.helped.items())
         headers.append(header("x-weighbridge-preprocess", said))
+    if trip.is_repeat:
+        headers.append((b"idempotent-replayed", b"true"))
     if trip.cache:
         headers.append((b"x-weighbridge-cache", trip.cache.encode()))
     if plan.assessment:

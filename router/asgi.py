@@ -88,32 +88,37 @@ class DisconnectWatch:
     """Cancels the task that answers when its client leaves. A context manager around the answering.
 
     It begins to look after a moment: most answers are gone by then, and a task for each would cost more than they do.
+    receive: None for an answer that is finished whether its client is there or not.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive | None) -> None:
         self._receive = receive
+        self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Future[None] | None = None
         self.has_left = False
 
     def __enter__(self) -> "DisconnectWatch":
         self._task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._begin)
+        if self._receive:
+            self._timer = asyncio.get_running_loop().call_later(_LOOK_AFTER_S, self._begin, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
 
-    def _begin(self) -> None:
-        self._watch = asyncio.ensure_future(self._until_gone())
+    def _begin(self, receive: Receive) -> None:
+        self._watch = asyncio.ensure_future(_until_gone(receive))
         self._watch.add_done_callback(self._gone)
-
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
     def _gone(self, watch: "asyncio.Future[None]") -> None:
         if not watch.cancelled() and self._task is not None:
             self.has_left = True
             self._task.cancel(CLIENT_GONE)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -35,11 +35,15 @@ class Caching(BaseModel):
 
 
 class Kept(NamedTuple):
-    """An answer as its client got it. upstream: who gave it. usage: None where that is not known."""
+    """An answer as its client got it. upstream: who gave it. usage: None where that is not known.
+
+    content_type: of a stream, or of what passes as it is; None where its dialect says it.
+    """
 
     upstream: str
     parts: tuple[bytes, ...]
     usage: Usage | None
+    content_type: str | None = None
 
 
 class Lookup(NamedTuple):

@@ -16,7 +16,7 @@ _MOST_ASKED = 4096  # characters of header names that a preflight may ask for
 _TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(\s*,\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 # What a page may read beyond what every page may: ours, and what we pass on of an upstream's.
 _SHOWN = (b"x-weighbridge-", b"x-ratelimit-", b"x-litellm-", b"anthropic-ratelimit-", b"openai-", b"retry-after")
-_ALSO_SHOWN = frozenset({b"x-request-id", b"request-id", b"x-should-retry"})
+_ALSO_SHOWN = frozenset({b"x-request-id", b"request-id", b"x-should-retry", b"idempotent-replayed"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,12 @@
     - ModelNotFound           404
     - NotFound                404
     - MethodNotAllowed        405
+    - IdempotencyKeyReused    422  the key came with another body before
   x Unauthorized              401  no key, or a wrong one
   x Denied                    403  a rule or the fence says no
   x OverBudget                429  the caller's budget is used up
   x Busy                      429  every place is taken, and nobody else may answer
+  x StillOpen                 409  the first request with this Idempotency-Key has no answer yet
   + UpstreamError             an upstream failed; another may be tried before the first byte
     - Refused                 its own 4xx about the request: passed on, never tried elsewhere
     - Incapable               400  it cannot do what the request needs; another may
@@ -76,6 +78,22 @@ class MethodNotAllowed(BadRequest):
 
     def __init__(self, method: str, path: str) -> None:
         super().__init__(f"{method[:20]} is not allowed on {path[:200]}.")
+
+
+class IdempotencyKeyReused(BadRequest):
+    status, code = 422, "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        message = "This Idempotency-Key came with another body before: every request needs a key of its own."
+        super().__init__(message, param="idempotency-key")
+
+
+class StillOpen(WeighbridgeError):
+    status, type, code = 409, "invalid_request_error", "idempotency_key_in_use"
+
+    def __init__(self) -> None:
+        message = "The first request with this Idempotency-Key is still being answered."
+        super().__init__(message, param="idempotency-key", retry_after_s=1)
 
 
 class Unauthorized(WeighbridgeError):

@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from weighbridge import sessions
-from weighbridge.api import answer, new_request_id, passed, send_stream
+from weighbridge.api import answer, new_request_id, passed, send_stream, with_key
 from weighbridge.asgi import Receive, Scope, Send, header, read_body
 from weighbridge.dialects.opaque import Opaque, body_of
 from weighbridge.errors import NotFound
@@ -41,7 +41,8 @@ class ForwardEndpoint:
             received_s=received_s,
             created_at=datetime.now(UTC),
         )
-        await answer(send, receive, request, self._answered(send, request, sending))
+        request = with_key(request, self._gateway)
+        await answer(self._gateway, send, receive, request, self._answered(send, request, sending))
 
     async def _answered(self, send: Send, request: Request, sending: Forward) -> None:
         await send_stream(send, await self._gateway.forward(request, sending))

@@ -16,6 +16,7 @@ from weighbridge.ledger.base import Closing, EndReason, Ledger
 from weighbridge.metering import Meter
 from weighbridge.planning import Planner, explained
 from weighbridge.preprocess.tables import Preprocess
+from weighbridge.repeating import Repeating
 from weighbridge.reusing import Reusing, again
 from weighbridge.sampling import Sampling
 from weighbridge.schemas import Request
@@ -64,6 +65,7 @@ class Gateway:
         shadowing: Shadowing | None = None,
         signals: Signals | None = None,
         preprocess: Preprocess | None = None,
+        repeating: Repeating | None = None,
     ) -> None:
         self._planner = planner
         self._ledger = ledger
@@ -75,6 +77,7 @@ class Gateway:
         self._shadowing = shadowing
         self._signals = signals
         self._sampling = Sampling(attempts)
+        self.repeating = repeating
         self._assisting = Assisting(preprocess or Preprocess(), attempts, metrics)
 
     async def explain(self, request: Request) -> dict[str, object]:
@@ -93,6 +96,8 @@ class Gateway:
         self._remember(trip, kept_id)
         closing = await self._attempts.close(trip, trip.succeeded(interpreting.took(completion, request)), 200)
         self._reusing.keep(trip, [completion.body])
+        if self.repeating and request.key:
+            await self.repeating.keep(trip, Kept(trip.upstream, (completion.body,), None))
         if self._shadowing is not None:
             self._shadowing.answered(trip, completion.body)
         return Answer(trip, completion.body, completion.headers, closing)
@@ -107,18 +112,26 @@ class Gateway:
         stream, relay, first = await self._attempts.make(trip, self._asking_to_stream(trip))
         trip.answered()
         parts = self._reusing.keeping(trip, self._parts(trip, stream, relay, first))
+        if self.repeating and request.key:
+            parts = self.repeating.keeping(trip, parts, stream.content_type)
         if self._shadowing is not None:
             parts = self._shadowing.watching(trip, parts)
         return Opened(trip, stream.headers, stream.content_type, parts)
 
     async def forward(self, request: Request, sending: Forward) -> Opened:
         """An answer of which nothing but its bytes is known. Raises Failure before the first of them."""
-        trip = await self._begin(request)
+        trip = await self._begin(request, sending)
+        if kept := trip.kept:
+            await self._given_again(trip, kept)
+            return Opened(trip, {}, kept.content_type or "", again(kept))
         stream = await self._attempts.make(trip, lambda upstream: upstream.forward(sending))
         trip.answered()
-        return Opened(trip, stream.headers, stream.content_type, self._parts(trip, stream, Bytes(), b""))
+        parts = self._parts(trip, stream, Bytes(), b"")
+        if self.repeating and request.key:
+            parts = self.repeating.keeping(trip, parts, stream.content_type)
+        return Opened(trip, stream.headers, stream.content_type, parts)
 
-    async def _begin(self, request: Request) -> Trip:
+    async def _begin(self, request: Request, sending: Forward | None = None) -> Trip:
         try:
             plan = await self._planner.plan(request)
         except WeighbridgeError as error:
@@ -126,7 +139,21 @@ class Gateway:
             if not isinstance(error, BadRequest):  # a request that made sense, and has its row
                 await self._ledger.turned_away(*turned_away(request, error))
             raise Failure(error, None) from error
-        return Trip(request, plan, self._prices, time.monotonic, self._meter)
+        trip = Trip(request, plan, self._prices, time.monotonic, self._meter)
+        if self.repeating and request.key:
+            await self._claim(self.repeating, trip, sending)
+        return trip
+
+    async def _claim(self, repeating: Repeating, trip: Trip, sending: Forward | None) -> None:
+        """Its key: claimed, or with the answer that there is already."""
+        try:
+            await repeating.claim(trip, sending)
+        except WeighbridgeError as error:
+            self._metrics.turned_away(error.code)
+            if not isinstance(error, BadRequest):
+                opening = trip.opening(store_prompt=self._ledger.store_prompts)
+                await self._ledger.turned_away(opening, trip.unanswered(error))
+            raise Failure(error, None) from error
 
     def _asking(self, trip: Trip) -> Callable[[Upstream], Awaitable[Completion]]:
         """How each upstream is asked."""
@@ -144,14 +171,19 @@ class Gateway:
 
     async def _given_again(self, trip: Trip, kept: Kept) -> Closing:
         """Account for an answer that cost nothing: a row of its own, without an attempt."""
-        self._remember(trip, None)
         closing = trip.given_again(kept)
+        if trip.is_repeat:  # what the answer saved, and what it is a sign of, is counted with the first
+            closing = closing._replace(baseline_cost_nano_usd=0)
+        else:
+            self._remember(trip, None)
         opening = trip.opening(store_prompt=self._ledger.store_prompts)._replace(reason_detail=trip.why)
         try:
             await self._ledger.turned_away(opening, closing)
         except Unavailable as error:
             raise Failure(error, None) from error
         self._metrics.request_ended(trip.plan, closing)
+        if self.repeating and trip.request.key:
+            await self.repeating.keep(trip, kept)
         return closing
 
     async def _parts(self, trip: Trip, stream: Stream, relay: Relay, first: bytes) -> AsyncGenerator[bytes, None]:

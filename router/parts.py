@@ -25,6 +25,7 @@ from weighbridge.ledger.base import Ledger
 from weighbridge.metering import Meter, counters, on_this_machine
 from weighbridge.planning import Planner
 from weighbridge.prices import price_list
+from weighbridge.repeating import Repeating
 from weighbridge.shadowing import Shadowing, shadow_budgets
 from weighbridge.signals import Signals
 from weighbridge.state.base import State
@@ -76,7 +77,8 @@ class Parts:
         self.shadowing = Shadowing.of(config.routes, self.ledger, prices, self.metrics, attempts, meter)
         self.drift_watch = DriftWatch(self.ledger, self.metrics)
         signals = Signals(config.signals, self.ledger, self.metrics) if config.signals else None
-        rest = (cache, meter, self.shadowing, signals, config.preprocess)
+        self._repeating = Repeating(config.state, self.metrics) if config.state.answers_ttl_s else None
+        rest = (cache, meter, self.shadowing, signals, config.preprocess, self._repeating)
         self.gateway = Gateway(self.planner, self.ledger, prices, self.metrics, attempts, *rest)
 
     async def aopen(self, before: "Parts | None" = None) -> None:
@@ -89,6 +91,8 @@ class Parts:
         await self.drift_watch.settled()
         if self.shadowing:
             await self.shadowing.aclose()
+        if self._repeating:
+            await self._repeating.aclose()
         if self._assessor:
             await self._assessor.aclose()
         for thing in reversed(self._things(after)):

@@ -18,8 +18,8 @@ class Reusing:
 
     def look(self, trip: Trip) -> Kept | None:
         """The answer that this caller got to the very same request, if it is still there."""
-        if self._cache is None:
-            return None
+        if self._cache is None or trip.kept:
+            return trip.kept
         found = _found(self._cache, trip.request, trip.plan)
         trip.cache, trip.keep_as, trip.kept = found
         self._metrics.looked_up(found.verdict)

@@ -19,7 +19,7 @@ DEFAULT_OUTPUT_TOKENS = 4096  # the worst case that a reservation assumes where 
 class Request:
     """One request on its way.
 
-    received_s: monotonic seconds; created_at: UTC; headers: names in lower case.
+    received_s: monotonic seconds; created_at: UTC; headers: names in lower case; key: its Idempotency-Key, if heeded.
     """
 
     request_id: str
@@ -29,6 +29,7 @@ class Request:
     headers: Mapping[str, str]
     received_s: float
     created_at: datetime
+    key: str = ""
 
     @property
     def model(self) -> str:

@@ -39,6 +39,7 @@ class Metrics:
         self._drafts: dict[Labels, int] = {}
         self._ledger_failures = 0
         self._lookups: dict[Labels, int] = {}
+        self._repeats: dict[Labels, int] = {}
         self._helped: dict[Labels, int] = {}
         self._reloads: dict[Labels, int] = {}
         self._lines: Mapping[str, Line] = {}
@@ -78,6 +79,10 @@ class Metrics:
     def looked_up(self, verdict: str) -> None:
         """hit, miss or bypass."""
         self._lookups[(verdict,)] = self._lookups.get((verdict,), 0) + 1
+
+    def repeated(self, outcome: str) -> None:
+        """first, replayed, open, reused, or unknown: the state did not answer."""
+        self._repeats[(outcome,)] = self._repeats.get((outcome,), 0) + 1
 
     def helped(self, step: str, outcome: str) -> None:
         """used, not needed or bypassed."""
@@ -136,6 +141,8 @@ class Metrics:
         help_ = "Steps of preprocessing that a local model was to do."
         yield Family("weighbridge_preprocess", "counter", help_, ("step", "outcome"), self._helped)
         yield Family("weighbridge_cache_lookups", "counter", "What the cache had.", ("outcome",), self._lookups)
+        help_ = "Requests with an Idempotency-Key."
+        yield Family("weighbridge_idempotent_requests", "counter", help_, ("outcome",), self._repeats)
         yield from self._aside()
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
         yield from self._of_upstreams()
@@ -279,6 +286,8 @@ _CODES = {
     "local_unavailable",
     "budget_exceeded",
     "state_unavailable",
+    "idempotency_key_in_use",
+    "idempotency_key_reused",
     "ledger_unavailable",
     "rate_limit_exceeded",
     "upstream_unavailable",

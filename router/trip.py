@@ -62,6 +62,7 @@ class Trip:
         self.cache: Verdict | None = None  # None where there is no cache
         self.keep_as: str | None = None  # under which key the cache may keep the answer
         self.kept: Kept | None = None  # the answer that is given again, without an attempt
+        self.is_repeat = False  # ... because the request itself came again, under its Idempotency-Key
         # Upstreams that were left out, and why: "circuit_open", "busy", "loading", or a budget's name.
         self.skipped: dict[str, str] = {}
         self.helped: dict[str, str] = {}  # the steps that a local model was to do before, and what became of each
@@ -137,7 +138,7 @@ class Trip:
     def why(self) -> str:
         """The words after the reason."""
         if self.kept:
-            return f"cache {self.kept.upstream}"
+            return f"{'replay' if self.is_repeat else 'cache'} {self.kept.upstream}"
         if self.verdict and self.is_as_planned:
             return self.verdict.words
         if self.was_fallback or self.has_escalated:
@@ -329,7 +330,7 @@ class Trip:
         return last.first_token_s + (last.started_s - self.attempts[0].started_s)
 
     def given_again(self, kept: Kept) -> Closing:
-        """The request was answered from the cache: no upstream had work, and the baseline would have had."""
+        """The request was answered from what was kept: no upstream had work, and the baseline would have had."""
         usage = kept.usage
         self.overhead_s = self._now() - self.request.received_s
         return unsent(self.request, self.reason)._replace(

@@ -28,6 +28,7 @@ FLOORS = (
         "interpreting",
         "pausing",
         "planning",
+        "repeating",
         "reusing",
         "sampling",
         "sessions",

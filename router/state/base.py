@@ -1,10 +1,12 @@
-"""What shared state is: counters that many callers, and several gateways, may change at once."""
+"""What shared state is: counters and notes that many callers, and several gateways, may change at once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+NOTE_BYTES = 500  # that a note takes besides its text, about
 
 
 class Claim(NamedTuple):
@@ -25,10 +27,12 @@ class Forgotten(Exception):
 
 
 class State(BaseModel, ABC):
-    """Counters by name, from 0. The constructor's arguments are the keys of `[state]`.
+    """Counters by name, from 0, and notes by name. The constructor's arguments are the keys of `[state]`.
 
     fail: what happens to requests while the store does not answer: "open" lets them pass uncounted (the ledger counts
         them, and the counters are put right from it), "closed" answers 503.
+    answers_ttl_s: how long an answer is noted under its Idempotency-Key; 0 heeds no such keys.
+    answers_max_mb: what all notes may take; the one written longest ago makes room.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +41,8 @@ class State(BaseModel, ABC):
     lag_s: ClassVar[float] = 0.0  # after how long what other gateways claimed is in the ledger too
 
     fail: Literal["open", "closed"] = "open"
+    answers_ttl_s: float = Field(default=3600, ge=0)
+    answers_max_mb: float = Field(default=64, gt=0)
 
     async def aopen(self) -> None:
         """Connect. Called once, on the event loop that will use it; a store that is away is no reason to fail."""
@@ -69,3 +75,16 @@ class State(BaseModel, ABC):
     @abstractmethod
     async def forget(self) -> None:
         """Make every counter forgotten, as if the store came back empty. Raises Unreachable."""
+
+    @abstractmethod
+    async def swap(self, name: str, was: str | None, becomes: str | None, ttl_s: float) -> str | None:
+        """Change a note from what it was, None for none, to what it becomes; unless it is something else by now.
+
+        Returns what was there. Atomic. Notes have no part in epochs: they outlive what the counters forget. ttl_s: how
+        long it stays. Raises Unreachable.
+        """
+
+    @property
+    def most_of_notes(self) -> int:
+        """What all notes may take, in bytes."""
+        return int(self.answers_max_mb * (1 << 20))

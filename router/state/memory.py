@@ -1,12 +1,13 @@
 """State within one process: for a single gateway, and nothing to install."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import PrivateAttr
 
-from weighbridge.state.base import Claim, Forgotten, State
+from weighbridge.state.base import NOTE_BYTES, Claim, Forgotten, State
 
 _SWEEP = 1024  # so many new counters between two looks for those that no longer count
 
@@ -17,12 +18,24 @@ class _Counter:
     ends_s: float  # monotonic
 
 
+@dataclass(slots=True)
+class _Note:
+    text: str
+    ends_s: float  # monotonic
+
+    @property
+    def size(self) -> int:
+        return len(self.text) + NOTE_BYTES
+
+
 class Memory(State):
-    """Counters in a dict. The event loop makes them atomic: nothing here waits."""
+    """Counters and notes in dicts. The event loop makes them atomic: nothing here waits."""
 
     _counters: dict[str, _Counter] = PrivateAttr(default_factory=dict)
     _is_built: bool = PrivateAttr(default=False)
     _new: int = PrivateAttr(default=0)
+    _notes: OrderedDict[str, _Note] = PrivateAttr(default_factory=OrderedDict)  # the one written last is last
+    _size: int = PrivateAttr(default=0)  # of all notes
 
     async def take(self, claims: Sequence[Claim]) -> str | None:
         if not self._is_built:
@@ -58,6 +71,31 @@ class Memory(State):
     async def forget(self) -> None:
         self._is_built = False
         self._counters = {}
+
+    async def swap(self, name: str, was: str | None, becomes: str | None, ttl_s: float) -> str | None:
+        now = time.monotonic()
+        note = self._notes.get(name)
+        there = note.text if note is not None and note.ends_s > now else None
+        if there == was:
+            self._drop(name)
+            if becomes is not None:
+                self._notes[name] = new = _Note(becomes, now + ttl_s)
+                self._size += new.size
+            self._make_room(now)
+        return there
+
+    def _make_room(self, now: float) -> None:
+        """The oldest notes go where all of them take too much, and where their time is over."""
+        while self._notes:
+            name, oldest = next(iter(self._notes.items()))
+            if oldest.ends_s > now and self._size <= self.most_of_notes:
+                return
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        note = self._notes.pop(name, None)
+        if note:
+            self._size -= note.size
 
     def _level(self, key: str, now: float) -> int:
         counter = self._counters.get(key)

@@ -1,4 +1,4 @@
-"""State in Redis: the counters of several gateways, so that together they keep within one budget.
+"""State in Redis: the counters of several gateways, so that together they keep within one budget, and their notes.
 
 Counters belong to an epoch, whose name is the mark. A store without a mark knows nothing: it came back empty, or a
 gateway that had been cut off took the mark away, because what passed meanwhile is not counted. The next epoch begins
@@ -15,7 +15,7 @@ from uuid import uuid4
 from pydantic import Field, PrivateAttr
 
 from weighbridge.ledger.base import CannotOpen
-from weighbridge.state.base import Claim, Forgotten, State, Unreachable
+from weighbridge.state.base import NOTE_BYTES, Claim, Forgotten, State, Unreachable
 
 if TYPE_CHECKING:
     from weighbridge.state._redis_link import Link
@@ -41,6 +41,7 @@ class Redis(State):
     timeout_s: float = Field(default=0.25, gt=0)
 
     _link: "Link | None" = PrivateAttr(default=None)
+    _notes: "Link | None" = PrivateAttr(default=None)  # of its own: a large answer holds up no counter
     _epoch: str = PrivateAttr(default="")
     _lost: int = PrivateAttr(default=0)  # of the link's lost answers, those that the counters have recovered from
     _work: set["asyncio.Task[Any]"] = PrivateAttr(default_factory=set)
@@ -53,15 +54,17 @@ class Redis(State):
         if not url:
             raise CannotOpen(f"the environment variable {self.redis_url_env} is not set: {remedy}")
         try:
-            self._link = Link(url, self.timeout_s)
+            self._link, self._notes = Link(url, self.timeout_s), Link(url, self.timeout_s)
         except ValueError:
             raise CannotOpen(f"the environment variable {self.redis_url_env} holds no URL of Redis: {remedy}") from None
 
     async def aclose(self) -> None:
         await asyncio.gather(*self._work, return_exceptions=True)
-        link, self._link = self._link, None
-        if link:
-            await link.aclose()
+        links = (self._link, self._notes)
+        self._link = self._notes = None
+        for link in links:
+            if link:
+                await link.aclose()
 
     async def take(self, claims: Sequence[Claim]) -> str | None:
         taking = self._begun(self._take(claims))
@@ -110,6 +113,16 @@ class Redis(State):
         except Unreachable:
             self._lost = before
             raise
+
+    async def swap(self, name: str, was: str | None, becomes: str | None, ttl_s: float) -> str | None:
+        return await asyncio.shield(self._begun(self._swap(name, was or "", becomes or "", ttl_s)))
+
+    async def _swap(self, name: str, was: str, becomes: str, ttl_s: float) -> str | None:
+        if self._notes is None:
+            raise Unreachable
+        keys = [f"{{{self.prefix}}}:{key}" for key in (f"note:{name}", "notes", "sizes")]
+        there: str = await self._notes.ask("swap", keys, was, becomes, _ms(ttl_s), self.most_of_notes, NOTE_BYTES)
+        return there or None
 
     async def _met(self, script: str, counters: Sequence[str], *arguments: int) -> list[Any] | None:
         """What a script says of counters of the present epoch; None where there is no epoch. Raises Unreachable."""

@@ -32,6 +32,17 @@ async def empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     await made.aclose()
 
 
+@pytest.fixture(params=sorted(OPTIONS))
+async def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[State]:
+    """One with room for three notes of three thousand characters."""
+    if request.param == "redis":
+        monkeypatch.setenv(redis_server.VARIABLE, redis_server.running().url)
+    made = build(SHELF, request.param, OPTIONS[request.param]() | {"answers_max_mb": 11_000 / (1 << 20)}, State)
+    await made.aopen()
+    yield made
+    await made.aclose()
+
+
 @pytest.fixture
 async def state(empty: State) -> State:
     assert await empty.rebuild({})
@@ -114,3 +125,52 @@ async def test_a_cap_without_end_is_no_trouble(state: State) -> None:
     assert await state.take([claim(5, cap=10**30)]) is None
     assert await state.take([claim(5, cap=0), claim(5, key="other")]) == "day"
     assert await state.levels(["day", "other"]) == [5, 0]
+
+
+async def test_a_note_is_changed_only_by_who_knows_what_it_was(state: State) -> None:
+    assert await state.swap("key", None, "mine", 60) is None
+    assert await state.swap("key", None, "yours", 60) == "mine"
+    assert await state.swap("key", "yours", "theirs", 60) == "mine"
+    assert await state.swap("key", "mine", "übersetzt \x00\xff", 60) == "mine"
+    assert await state.swap("key", "übersetzt \x00\xff", None, 60) == "übersetzt \x00\xff"
+    assert await state.swap("key", "gone", "back", 60) is None
+    assert await state.swap("key", None, "anew", 60) is None
+
+
+async def test_of_many_who_claim_a_note_one_gets_it(state: State) -> None:
+    there = await asyncio.gather(*(state.swap("key", None, str(i), 60) for i in range(64)))
+    assert there.count(None) == 1
+    assert set(there) == {None, str(there.index(None))}
+
+
+async def test_a_note_runs_out(state: State) -> None:
+    assert await state.swap("key", None, "mine", 0.05) is None
+    deadline = time.monotonic() + 5
+    while (there := await state.swap("key", None, "yours", 60)) and time.monotonic() < deadline:
+        pass
+    assert there is None
+
+
+async def test_notes_outlive_what_the_counters_forget(state: State) -> None:
+    await state.swap("key", None, "mine", 60)
+    await state.forget()
+    assert await state.swap("key", None, "yours", 60) == "mine"
+
+
+async def test_the_notes_written_longest_ago_make_room(small: State) -> None:
+    for name in ("a", "b", "c"):
+        await small.swap(name, None, name * 3000, 60)
+    await small.swap("a", "a" * 3000, "A" * 3000, 60)
+    await small.swap("d", None, "d" * 3000, 60)
+    there = [await small.swap(name, "", None, 60) for name in ("a", "b", "c", "d")]
+    assert there == ["A" * 3000, None, "c" * 3000, "d" * 3000]
+
+
+async def test_what_has_run_out_takes_no_room(small: State) -> None:
+    await small.swap("short", None, "s" * 3000, 0.05)
+    deadline = time.monotonic() + 5
+    while await small.swap("short", "", None, 60) and time.monotonic() < deadline:
+        pass
+    for name in ("a", "b", "c"):
+        await small.swap(name, None, name * 3000, 60)
+    assert [await small.swap(name, "", None, 60) for name in ("a", "b", "c")] == [n * 3000 for n in "abc"]
