@@ -119,6 +119,13 @@ class Unavailable(WeighbridgeError):
     status, code = 503, "upstream_unavailable"
 
 
+class MemoryFull(Unavailable):
+    code = "memory_full"
+
+    def __init__(self) -> None:
+        super().__init__("The gateway has no memory left for more (server.max_memory_mb).", retry_after_s=1)
+
+
 CLIENT_GONE = "client_gone"  # the word with which a request is cancelled whose client has left; else we are stopping
 
 

@@ -26,6 +26,7 @@ from weighbridge.metering import Meter, counters, on_this_machine
 from weighbridge.planning import Planner
 from weighbridge.prices import price_list
 from weighbridge.repeating import Repeating
+from weighbridge.resident import Ceiling
 from weighbridge.shadowing import Shadowing, shadow_budgets
 from weighbridge.signals import Signals
 from weighbridge.state.base import State
@@ -57,6 +58,8 @@ class Parts:
         config = self.config
         self.ledger: Ledger = config.ledger
         self.max_body_bytes = int(config.server.max_body_mb * (1 << 20))
+        most = config.server.max_memory_mb
+        self.ceiling = Ceiling(int(most * (1 << 20))) if most else None
         self._assessor = (
             Batched(self.classifier, workers=config.classifier_workers, time_limit_s=config.classifier_time_limit_s)
             if self.classifier
@@ -109,6 +112,8 @@ class Parts:
         """Which upstreams answer, and whether the ledger can be written; looked at afresh every few seconds."""
         if self.is_draining:
             return {"status": "draining", "upstreams": {}}
+        if self.ceiling and self.ceiling.is_reached:
+            return {"status": "memory full", "upstreams": {}}
         now = time.monotonic()
         if now - self._probed_s > PROBE_TTL_S:
             self._probed_s = now

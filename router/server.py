@@ -23,6 +23,7 @@ class Server(BaseModel):
     max_header_kb: float = Field(default=16, ge=1, le=1024)
     max_headers: int = Field(default=100, ge=1, le=10_000)
     max_connections: int = Field(default=4096, ge=1)
+    max_memory_mb: float | None = Field(default=None, ge=64)  # resident; above it nothing new is begun
     header_timeout_s: float = Field(default=10, gt=0)
     body_timeout_s: float = Field(default=30, gt=0)
     idle_timeout_s: float = Field(default=75, gt=0)  # longer than the usual clients', so that they close first

@@ -5,7 +5,7 @@ import asyncio
 from weighbridge.api import DIALECTS, ModelEndpoint, new_request_id
 from weighbridge.asgi import ASGIApp, Message, Receive, Scope, Send, header, headers_of
 from weighbridge.cors import Cors, is_preflight
-from weighbridge.errors import MethodNotAllowed
+from weighbridge.errors import MemoryFull, MethodNotAllowed
 from weighbridge.forwarding import ForwardEndpoint, KeptResponses
 from weighbridge.health import answer_probe, is_probe
 from weighbridge.parts import Parts
@@ -38,6 +38,9 @@ class Snapshot:
         if endpoint := self._endpoint(path.removeprefix("/v1")):
             if endpoint is not self._kept_responses and scope["method"] != "POST":
                 raise MethodNotAllowed(scope["method"], path)
+            if self.parts.ceiling and self.parts.ceiling.is_reached:
+                self.parts.metrics.turned_away(MemoryFull.code)
+                raise MemoryFull
             with self.parts.metrics.in_flight.track_inprogress():
                 await self._run(endpoint, scope, receive, send)
         elif is_probe(path, scope["method"]):

@@ -13,6 +13,7 @@ from weighbridge.planning import Plan
 from weighbridge.policies.evidence import Verdict
 from weighbridge.queues import Line
 from weighbridge.reports.drift import Drift
+from weighbridge.resident import resident_bytes
 from weighbridge.tallies import Buckets, Family, Labels, summed
 from weighbridge.upstreams.base import Upstream
 
@@ -146,6 +147,9 @@ class Metrics:
         yield from self._aside()
         yield Family("weighbridge_reloads", "counter", "Configs read again.", ("outcome",), self._reloads)
         yield from self._of_upstreams()
+        resident = resident_bytes()
+        help_ = "Memory that the process has in use."
+        yield Family("weighbridge_resident_bytes", "gauge", help_, (), {} if resident is None else {(): resident})
         yield Family("weighbridge_in_flight", "gauge", "Requests being answered.", (), {(): self.in_flight.count})
 
     def exposition(self) -> tuple[bytes, str]:
@@ -286,6 +290,7 @@ _CODES = {
     "local_unavailable",
     "budget_exceeded",
     "state_unavailable",
+    "memory_full",
     "idempotency_key_in_use",
     "idempotency_key_reused",
     "ledger_unavailable",

@@ -9,6 +9,7 @@ from weighbridge.cli.console import console, print_finding, print_json
 from weighbridge.config import Config, ConfigError, load
 from weighbridge.policies.base import Situation
 from weighbridge.policies.rules import Rule
+from weighbridge.resident import resident_bytes
 
 
 def run(path: Path, *, as_json: bool) -> bool:
@@ -71,6 +72,8 @@ def warnings(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     for key, variable in config.variables():
         if not environ.get(variable):
             yield f"{key}: the environment variable {variable} is not set here"
+    if config.server.max_memory_mb and resident_bytes() is None:
+        yield "server.max_memory_mb has no effect: this system does not tell how much memory a process has in use"
     for name, route in config.routes.items():
         if route.small == route.large:
             yield f"route {name}: small and large are the same upstream, so there is nothing to choose"
