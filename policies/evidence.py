@@ -17,7 +17,8 @@ class Evidence:
     is_truncated: it ran into the end of its window, not of a limit that the client set. is_unfinished: it ends in the
     middle of a sentence. repetition: the share of its four-word runs that were there before, 0..1. is_looping: it ends
     in the same words over and over. is_other_language: not the one that was asked in. agreement: how far further drafts
-    say the same, 0..1; None where there are none. faults: what makes it useless whatever else is said for it, as words.
+    say the same, 0..1; None where there are none. is_beginning: no more of it was seen than that. faults: what makes it
+    useless whatever else is said for it, as words.
     """
 
     score: float | None = None
@@ -30,6 +31,7 @@ class Evidence:
     is_looping: bool = False
     is_other_language: bool = False
     agreement: float | None = None
+    is_beginning: bool = False
     faults: tuple[str, ...] = ()
 
 
@@ -58,6 +60,7 @@ class Weights(BaseModel):
     other_language: float = -3.0
     sampled: float = -1.5
     agreement: float = 3.0
+    beginning: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def features(evidence: Evidence) -> dict[str, float]:
         "other_language": float(evidence.is_other_language),
         "sampled": float(agreed is not None),
         "agreement": agreed or 0.0,
+        "beginning": float(evidence.is_beginning),
     }
 
 

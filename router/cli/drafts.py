@@ -58,17 +58,10 @@ def _chosen(config: Config, policy: Cascade, drafts: Drafts, wanted: Wanted) -> 
         )
     drafts, threshold = _scored(config, policy, drafts)
     to_fit, held_out = drafts.halves()
-    weights = fitted(to_fit, Weights())
-    p = held_out.p(weights)
-    at_once = np.array([e.score is not None and e.score >= threshold for e in held_out.evidence])
-    kept = promise(
-        np.where(at_once, 1.0, np.clip(1 - p - _HAIR, 0, 1)),
-        held_out.small,
-        held_out.large,
-        quality=wanted.quality,
-        confidence=wanted.confidence,
-        over=wanted.over,
-    )
+    weights = fitted(to_fit.both, Weights())
+    # Where streams show less than the whole, the promise holds for both: by the one that takes more.
+    ways = (held_out, held_out.streamed) if held_out.has_beginnings else (held_out,)
+    kept = min((_kept(way, weights, threshold, wanted) for way in ways), key=lambda found: found.threshold)
     measured = _measured(held_out, policy.weights, weights)
     told = {name: asdict(interval) for name, interval in measured.items()}
     facts: dict[str, Any] = {"drafts_fitted": len(to_fit), "drafts_held_out": len(held_out), **told}
@@ -77,6 +70,20 @@ def _chosen(config: Config, policy: Cascade, drafts: Drafts, wanted: Wanted) -> 
     # At 0 nothing would be verified, faults neither.
     accept = max(float(GRID[1]), 1 - kept.threshold) if kept.is_kept else None
     return weights, Chosen(accept, _sentence(kept, accept, wanted, measured), facts)
+
+
+def _kept(drafts: Drafts, weights: Weights, threshold: float, wanted: Wanted) -> Promise:
+    """The promise for drafts that show this much."""
+    assert wanted.quality is not None  # noqa: S101  # the caller looked
+    at_once = np.array([e.score is not None and e.score >= threshold for e in drafts.evidence])
+    return promise(
+        np.where(at_once, 1.0, np.clip(1 - drafts.p(weights) - _HAIR, 0, 1)),
+        drafts.small,
+        drafts.large,
+        quality=wanted.quality,
+        confidence=wanted.confidence,
+        over=wanted.over,
+    )
 
 
 def _scored(config: Config, policy: Cascade, drafts: Drafts) -> tuple[Drafts, float]:

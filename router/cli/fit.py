@@ -32,6 +32,7 @@ from weighbridge.learning.encoders import write_base
 from weighbridge.learning.labels import Found, from_file
 from weighbridge.learning.making import Ask, CannotGoOn, How, Made, Maker, asks_of
 from weighbridge.planning import Planner
+from weighbridge.policies.cascade import Cascade
 from weighbridge.prices import price_list
 from weighbridge.schemas import Request
 from weighbridge.units import NanoUsd, as_usd, usd_per_mtok
@@ -194,7 +195,9 @@ def _made(config: Config, making: Making, say: Callable[[str], None]) -> Made:
         judge=_model(config, making.judge) if making.judge else None,
         ask_user=_ask_user if making.ask else None,
     )
-    maker = Maker(making.path, _model(config, route.small), _model(config, route.large), how, cap, say)
+    models = (_model(config, route.small), _model(config, route.large))
+    cascade = route.policy if isinstance(route.policy, Cascade) else Cascade()
+    maker = Maker(making.path, *models, how, cap, say, cascade.hold_tokens, cascade.samples)
     asks = asks_of(_prompts(making.prompts))
     return asyncio.run(maker.make(asks, _reach(config, name)))
 

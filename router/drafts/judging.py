@@ -31,6 +31,7 @@ def evidence_of(draft: Draft, asked: Mapping[str, Any], ask: str, score: float |
         repetition=signs.repeated(text) if is_prose else 0.0,
         is_looping=signs.loops(text),
         is_other_language=is_prose and signs.is_other_language(ask, draft.text),
+        is_beginning=not draft.is_whole,
         faults=shape.faults_of(draft, asked),
     )
 

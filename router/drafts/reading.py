@@ -59,6 +59,17 @@ class Draft:
             known.arguments += arguments if isinstance(arguments, str) else ""
 
 
+def beginning_of(draft: Draft, tokens: int, of: int) -> Draft | None:
+    """What a stream has shown of a whole draft after so many of its tokens; None where that is all of it.
+
+    of: how many there are, where their log-probabilities do not count them.
+    """
+    whole = len(draft.logprobs) or of
+    if whole <= tokens or draft.calls:
+        return None
+    return Draft(draft.text[: round(len(draft.text) * tokens / whole)], logprobs=draft.logprobs[:tokens])
+
+
 class Reading:
     """All choices of one answer."""
 

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from weighbridge.classifiers.evaluation.labelled import stem_of
 from weighbridge.classifiers.evaluation.metrics import Floats
+from weighbridge.drafts.agreement import agreement, likenesses
 from weighbridge.drafts.judging import evidence_of
-from weighbridge.drafts.reading import Draft
+from weighbridge.drafts.reading import Draft, Reading, beginning_of
 from weighbridge.learning import files
 from weighbridge.learning.files import LARGE, SMALL, BadFile, Placed
 from weighbridge.learning.labels import prompt_of
 from weighbridge.policies.evidence import Evidence, Weights, features, p_accept
+from weighbridge.units import estimated_tokens
+from weighbridge.wire import usage_of
 
 _RIDGE = 2.0  # how strongly the weights are held to where they were: for each unit of variance ...
 _LEAST_RIDGE = 0.5  # ... and for what hardly ever differs
@@ -25,13 +28,17 @@ _STEPS = 100
 
 @dataclass(frozen=True)
 class Drafts:
-    """One entry per draft. prompt: "" where unknown. small, large: what both answers were worth, 0..1."""
+    """One entry per draft. prompt: "" where unknown. small, large: what both answers were worth, 0..1.
+
+    beginning: what a stream shows before its verdict; None where that is the whole, or where nobody noted it.
+    """
 
     prompt: Sequence[str]
     evidence: Sequence[Evidence]
     small: Floats
     large: Floats
     stem: NDArray[np.str_]
+    beginning: Sequence[Evidence | None] = ()
 
     def __len__(self) -> int:
         return len(self.evidence)
@@ -44,6 +51,31 @@ class Drafts:
             small=self.small[which],
             large=self.large[which],
             stem=self.stem[which],
+            beginning=[self.beginning[i] for i in places] if self.beginning else (),
+        )
+
+    @property
+    def has_beginnings(self) -> bool:
+        return any(self.beginning)
+
+    @property
+    def streamed(self) -> "Drafts":
+        """As streams show them."""
+        seen = [begun or whole for begun, whole in zip(self.beginning or self.evidence, self.evidence, strict=True)]
+        return replace(self, evidence=seen, beginning=())
+
+    @property
+    def both(self) -> "Drafts":
+        """Whole, and once more as streams show them where that is less."""
+        if not self.has_beginnings:
+            return self
+        less = self.streamed[np.array([begun is not None for begun in self.beginning])]
+        return Drafts(
+            prompt=[*self.prompt, *less.prompt],
+            evidence=[*self.evidence, *less.evidence],
+            small=np.concatenate([self.small, less.small]),
+            large=np.concatenate([self.large, less.large]),
+            stem=np.concatenate([self.stem, less.stem]),
         )
 
     @property
@@ -60,7 +92,8 @@ class Drafts:
     def scored(self, scores: Mapping[int, float | None]) -> "Drafts":
         """With the classifier's scores of some."""
         evidence = [replace(e, score=scores[i]) if i in scores else e for i, e in enumerate(self.evidence)]
-        return replace(self, evidence=evidence)
+        begun = [e and replace(e, score=evidence[i].score) for i, e in enumerate(self.beginning)]
+        return replace(self, evidence=evidence, beginning=begun)
 
     def halves(self) -> tuple["Drafts", "Drafts"]:
         """To fit on, and to measure and promise on. Rows of one question stay on one side."""
@@ -75,7 +108,7 @@ class Drafts:
 def from_file(path: Path) -> Drafts:
     """Raises BadFile, which names the first rows that are wrong."""
     read = files.sample(path, ())
-    rows: list[tuple[str, Evidence, float, float]] = []
+    rows: list[tuple[str, Evidence, float, float, Evidence | None]] = []
     problems: list[str] = []
     for placed in read.rows:
         try:
@@ -86,7 +119,7 @@ def from_file(path: Path) -> Drafts:
     files.all_of(problems, path)
     if not rows:
         raise BadFile(f"{path} holds no draft: every row of it failed when it was made")
-    prompts, evidence, small, large = zip(*rows, strict=True)
+    prompts, evidence, small, large, beginning = zip(*rows, strict=True)
     stems = [stem_of(prompt) if prompt else f"row {i}" for i, prompt in enumerate(prompts)]
     return Drafts(
         prompt=list(prompts),
@@ -94,6 +127,7 @@ def from_file(path: Path) -> Drafts:
         small=np.array(small, dtype=np.float64),
         large=np.array(large, dtype=np.float64),
         stem=np.array(stems, dtype=object).astype(str),
+        beginning=list(beginning),
     )
 
 
@@ -135,12 +169,16 @@ def _newton(x: Floats, y: Floats, before: Floats) -> Floats:
     return weights
 
 
-def _row(placed: Placed) -> tuple[str, Evidence, float, float]:
+def _row(placed: Placed) -> tuple[str, Evidence, float, float, Evidence | None]:
     known = placed.get("prompt") is not None or placed.get("messages") is not None
     prompt = prompt_of(placed) if known else ""
     worth = files.number(placed, SMALL if placed.get(SMALL) is not None else "score")
     large = files.number(placed, LARGE) if placed.get(LARGE) is not None else 1.0
-    return prompt, _evidence(placed, prompt), worth, large
+    begun = placed.get("beginning")
+    if begun is not None and not isinstance(begun, Mapping):
+        raise BadFile(f"{placed.place}: `beginning` must be an object like `evidence`, or null")
+    seen = None if begun is None else evidence_from(begun, f"{placed.place}: beginning")
+    return prompt, _evidence(placed, prompt), worth, large, seen
 
 
 def _evidence(placed: Placed, prompt: str) -> Evidence:
@@ -181,6 +219,38 @@ def _number(value: object, name: str, place: str) -> float | None:
         bounds = "at most 0" if high == 0 else "from 0 to 1"
         raise BadFile(f"{place}: evidence: {name} is {str(value)[:40]!r}; it must be a number {bounds}, or null")
     return float(value)
+
+
+def shown_by(
+    answers: Sequence[Mapping[str, Any]], asked: Mapping[str, Any], prompt: str, hold_tokens: int
+) -> tuple[Evidence, Evidence | None]:
+    """What a whole answer shows of its own worth, and what its beginning does, where a stream is judged by that.
+
+    answers: the draft, and further ones of the same ask.
+    """
+    wholes = [_draft_of(answer) for answer in answers]
+    begun = [beginning_of(w, hold_tokens, _tokens_of(a)) for w, a in zip(wholes, answers, strict=True)]
+    whole = _evidence_among(wholes, asked, prompt)
+    if begun[0] is None:
+        return whole, None
+    return whole, _evidence_among([b or w for b, w in zip(begun, wholes, strict=True)], asked, prompt)
+
+
+def _evidence_among(drafts: Sequence[Draft], asked: Mapping[str, Any], prompt: str) -> Evidence:
+    """Of the first, beside the others."""
+    first, *others = drafts
+    return replace(evidence_of(first, asked, prompt, None), agreement=agreement(likenesses(first, others)))
+
+
+def _draft_of(answer: Mapping[str, Any]) -> Draft:
+    reading = Reading()
+    reading.whole(answer)
+    return next(iter(reading.drafts.values()))
+
+
+def _tokens_of(answer: Mapping[str, Any]) -> int:
+    usage = usage_of(answer.get("usage"))
+    return usage.output_tokens if usage else estimated_tokens(len(_draft_of(answer).text))
 
 
 def as_fields(evidence: Evidence) -> dict[str, Any]:

@@ -8,17 +8,16 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from weighbridge.drafts.judging import evidence_of
-from weighbridge.drafts.reading import Reading
 from weighbridge.learning import judging
 from weighbridge.learning.calls import Answer, CallFailed, Capped, Model, Purse
-from weighbridge.learning.drafts import as_fields
+from weighbridge.learning.drafts import as_fields, shown_by
 from weighbridge.learning.files import BadFile, Placed
 from weighbridge.learning.judging import Worth
 from weighbridge.learning.labels import prompt_of
@@ -81,7 +80,10 @@ class Made:
 
 @dataclass(slots=True)
 class Maker:
-    """Labels prompts with two models. path: the file of labels."""
+    """Labels prompts with two models. path: the file of labels.
+
+    hold_tokens: how much of a stream a cascade judges. samples: how often the small model drafts.
+    """
 
     path: Path
     small: Model
@@ -89,6 +91,8 @@ class Maker:
     how: How
     cap_nano_usd: NanoUsd
     say: Say
+    hold_tokens: int = 48
+    samples: int = 1
     _purse: Purse = field(init=False, repr=False)
     _failures: int = field(init=False, default=0, repr=False)
 
@@ -178,9 +182,11 @@ class Maker:
         """Label one prompt, and write down what became of it. False where there is no label."""
         paid: list[int] = []
         small = large = worth = None
+        others: list[Answer] = []
         failed = ""
         try:
             small = await self._purse.call(self.small, ask.messages, MOST_OUTPUT_TOKENS, paid, ask_logprobs=True)
+            others = await self._others(ask, paid)
             large = await self._purse.call(self.large, ask.messages, MOST_OUTPUT_TOKENS, paid)
             worth = await self._worth(ask, small, large, paid)
             failed = "" if worth else "no_verdict"
@@ -188,11 +194,19 @@ class Maker:
             failed = str(error)
         except Capped:
             if paid:  # half a label: its money counts in the next run, too
-                self._write(ask, small, large, None, "capped", sum(paid))
+                self._write(ask, [small, *others], large, None, "capped", sum(paid))
             raise
-        self._write(ask, small, large, worth, failed, sum(paid))
+        self._write(ask, [small, *others], large, worth, failed, sum(paid))
         self._count(failed)
         return worth is not None
+
+    async def _others(self, ask: Ask, paid: list[int]) -> list[Answer]:
+        """Further drafts of the small model; one that fails is no reason to give up the label."""
+        found = []
+        for _ in range(self.samples - 1):
+            with suppress(CallFailed):
+                found.append(await self._purse.call(self.small, ask.messages, MOST_OUTPUT_TOKENS, paid))
+        return found
 
     def _count(self, failed: str) -> None:
         self._failures = self._failures + 1 if failed and failed != "no_verdict" else 0
@@ -231,8 +245,16 @@ class Maker:
         return judging.agreed(verdicts[0], verdicts[1], judge.name)
 
     def _write(  # noqa: PLR0913, PLR0917  # the parts of a line
-        self, ask: Ask, small: Answer | None, large: Answer | None, worth: Worth | None, failed: str, cost: int
+        self,
+        ask: Ask,
+        drafts: Sequence[Answer | None],
+        large: Answer | None,
+        worth: Worth | None,
+        failed: str,
+        cost: int,
     ) -> None:
+        small = drafts[0]
+        whole, beginning = _evidence(drafts, ask.prompt, self.hold_tokens)
         row = {
             "key": ask.key,
             "prompt": ask.prompt,
@@ -243,7 +265,8 @@ class Maker:
             "failed": failed or None,
             "small_model": self.small.upstream.model,
             "large_model": self.large.upstream.model,
-            "evidence": _evidence(small, ask.prompt) if small else None,
+            "evidence": whole,
+            "beginning": beginning,
             "small_answer": small.text if small else None,
             "large_answer": large.text if large else None,
             "small_cost_usd": as_usd(small.cost_nano_usd) if small else None,
@@ -257,12 +280,15 @@ class Maker:
             os.fsync(file.fileno())
 
 
-def _evidence(answer: Answer, prompt: str) -> dict[str, Any]:
+def _evidence(
+    drafts: Sequence[Answer | None], prompt: str, hold_tokens: int
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """What the small model's answer shows of its own worth, for a cascade. The limit was ours, so it tells nothing."""
-    reading = Reading()
-    reading.whole(answer.fields)
-    draft = next(iter(reading.drafts.values()))
-    return as_fields(evidence_of(draft, {"max_tokens": MOST_OUTPUT_TOKENS}, prompt, None))
+    answers = [draft.fields for draft in drafts if draft]
+    if not answers:
+        return None, None
+    whole, beginning = shown_by(answers, {"max_tokens": MOST_OUTPUT_TOKENS}, prompt, hold_tokens)
+    return as_fields(whole), as_fields(beginning) if beginning else None
 
 
 def asks_of(rows: Sequence[Placed]) -> list[Ask]:

@@ -84,3 +84,13 @@ async def test_only_a_cascade_accepts_drafts(config: ConfigFile, weighbridge) ->
     ended = await weighbridge("calibrate", "--drafts", str(path), "--quality", "0.9")
     assert ended.code == 2
     assert "verifies no drafts" in ended.err
+
+
+async def test_streams_that_show_less_are_held_to_the_promise_too(cascade: ConfigFile, weighbridge) -> None:
+    path = drafts(cascade.beside("d.jsonl"), 800)
+    whole = json.loads((await weighbridge("calibrate", "--drafts", str(path), "--quality", "0.9", "--json")).out)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    dim = {"score": 0.1, "mean_logprob": -0.5, "low_logprob": -1.0, "is_beginning": True}
+    path.write_text("".join(json.dumps({**row, "beginning": dim}) + "\n" for row in rows))
+    both = await weighbridge("calibrate", "--drafts", str(path), "--quality", "0.9", "--json")
+    assert json.loads(both.out)["kept"] < whole["kept"]

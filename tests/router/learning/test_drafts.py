@@ -118,3 +118,39 @@ def test_rows_of_one_question_stay_on_one_side() -> None:
     one, other = twice.halves()
     assert len(one) + len(other) == 100
     assert not set(one.stem.tolist()) & set(other.stem.tolist())
+
+
+def test_what_streams_show_is_read_beside_the_whole(tmp_path: Path) -> None:
+    long = {"evidence": {"is_truncated": True}, "beginning": {"is_beginning": True}, "score": 0}
+    found = from_file(written(tmp_path / "d.jsonl", {**long, "prompt": "Why?"}, {"evidence": {}, "score": 1}))
+    assert found.has_beginnings
+    assert [e.is_beginning for e in found.streamed.evidence] == [True, False]
+    assert [e.is_beginning for e in found.both.evidence] == [False, False, True]
+    assert found.both.small.tolist() == [0, 1, 0]
+    assert [e.score for e in found.scored({0: 0.4}).streamed.evidence] == [0.4, None]
+    with pytest.raises(BadFile, match="`beginning` must be an object"):
+        from_file(written(tmp_path / "d.jsonl", {**long, "beginning": 1}))
+    with pytest.raises(BadFile, match="row 1: beginning: evidence: 'x' is not one of"):
+        from_file(written(tmp_path / "d.jsonl", {**long, "beginning": {"x": 1}}))
+
+
+def test_without_beginnings_streams_show_what_the_whole_shows(tmp_path: Path) -> None:
+    found = from_file(written(tmp_path / "d.jsonl", {"evidence": {}, "score": 1}))
+    assert not found.has_beginnings
+    assert found.both is found
+    assert found.streamed.evidence == found.evidence
+
+
+def test_the_weights_learn_what_a_beginning_is_worth() -> None:
+    """Bad answers look like good ones until they go wrong, later than a stream is held back."""
+    rng = np.random.default_rng(4)
+    good = rng.random(600) < 0.6
+    whole = [Evidence(score=0.3, is_truncated=bool(not g and rng.random() < 0.8)) for g in good]
+    begun = [Evidence(score=0.3, is_beginning=True)] * 600
+    stems = np.array([f"ask {i}" for i in range(600)])
+    seen = Drafts([""] * 600, whole, good.astype(float), np.ones(600), stems, begun)
+    blind, told = fitted(seen.streamed[np.zeros(600, bool)], Weights()), fitted(seen.both, Weights())
+    of_whole = fitted(Drafts([""] * 600, whole, good.astype(float), np.ones(600), stems), Weights())
+    assert blind == Weights()
+    assert p_accept(begun[0], of_whole) > 0.7  # nothing is wrong with what is seen of it
+    assert p_accept(begun[0], told) == pytest.approx(0.6, abs=0.05)

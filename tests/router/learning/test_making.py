@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,32 @@ async def test_what_the_small_answer_shows_is_noted_for_a_cascade(bench: Bench) 
     assert "logprobs" not in bench.large.chats[0].json
     (found,) = drafts.from_file(bench.path).evidence
     assert (found.mean_logprob, found.low_logprob) == (-1.0, -1.5)
+
+
+async def test_what_a_stream_would_show_and_further_drafts_say_is_noted_too(bench: Bench) -> None:
+    text = " ".join(f"word{i}" for i in range(40))
+    bench.small.then(completion(text, (5, 40)), completion(text, (5, 40)), completion("Something else.", (5, 3)))
+    bench.small.then(completion("Short.", (5, 2)))
+    maker = replace(bench.maker(), hold_tokens=20, samples=3)
+    await maker.make(asks(1, reference="42"), anywhere)
+    found = drafts.from_file(bench.path)
+    (whole,), (beginning,) = found.evidence, found.beginning
+    assert beginning is not None
+    assert (whole.is_beginning, beginning.is_beginning) == (False, True)
+    assert whole.agreement == pytest.approx(0.5, abs=0.1)
+    assert beginning.agreement == pytest.approx(0.5, abs=0.1)
+    assert len(bench.small.chats) == 3
+
+
+async def test_an_answer_that_is_short_shows_a_stream_all_there_is(bench: Bench) -> None:
+    bench.small.always(completion("42", (5, 2)))
+    await bench.maker().make(asks(1, reference="42"), anywhere)
+    assert drafts.from_file(bench.path).beginning == [None]
+    assert bench.lines[0]["beginning"] is None
+
+
+async def test_a_further_draft_that_fails_costs_no_label(bench: Bench) -> None:
+    bench.small.then(completion("42"), respond(500, {}))
+    made = await replace(bench.maker(), samples=2).make(asks(1, reference="42"), anywhere)
+    assert made.labelled == 1
+    assert drafts.from_file(bench.path).evidence[0].agreement is None
