@@ -36,12 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyLlamaCpp]:
 
 
 @pytest.fixture
-def remote() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def gateway(tmp_path: Path, server: TinyLlamaCpp, remote: ScriptedUpstream) -> Iterator[RunningGateway]:
     """Nothing of the server's window is configured: it is what the server says."""
     config = two_upstreams(server.url, remote.url, rules=[FENCE])
@@ -49,12 +43,6 @@ def gateway(tmp_path: Path, server: TinyLlamaCpp, remote: ScriptedUpstream) -> I
     config["upstreams"]["local"] |= {"model": NAME, "limits": limits, "max_concurrent": SLOTS, "other_model": "refuse"}
     with RunningGateway(tmp_path, config) as running:
         yield running
-
-
-@pytest.fixture
-def client(gateway: RunningGateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=gateway.url, api_key="none", max_retries=0, timeout=120) as connected:
-        yield connected
 
 
 def asked_directly(server: TinyLlamaCpp, **fields: object) -> dict:

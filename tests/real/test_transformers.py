@@ -31,24 +31,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyLlama]:
 
 
 @pytest.fixture
-def remote() -> Iterator[ScriptedUpstream]:
-    with ScriptedUpstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
 def gateway(tmp_path: Path, server: TinyLlama, remote: ScriptedUpstream) -> Iterator[RunningGateway]:
     config = two_upstreams(server.url, remote.url, rules=[FENCE])
     limits = {"first_token_s": 60, "idle_s": 60, "total_s": 120}
     config["upstreams"]["local"] |= {"model": server.model, "context_window": WINDOW, "limits": limits}
     with RunningGateway(tmp_path, config) as running:
         yield running
-
-
-@pytest.fixture
-def client(gateway: RunningGateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=gateway.url, api_key="none", max_retries=0, timeout=120) as connected:
-        yield connected
 
 
 def asked_directly(server: TinyLlama, **fields: object) -> dict:

@@ -1,20 +1,11 @@
 """A Llama of a few hundred kB with random weights, and a server of transformers' own that answers with it."""
 
-import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
+from tiny_server import SPECIAL, TEMPLATE, TEXTS, VOCABULARY, TinyServer
+
 WINDOW = 512
-_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
-)
-_TEXTS = ["the quick brown fox jumps over the lazy dog", "a server of a small model answers with tokens of its own"]
-_START_S = 120
 _SERVE = "from transformers.cli.transformers import main; main()"
 
 
@@ -28,14 +19,13 @@ def make(folder: Path, seed: int = 0) -> Path:
     bytes_alone = Tokenizer(models.BPE())
     bytes_alone.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bytes_alone.decoder = decoders.ByteLevel()
-    special = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=384, special_tokens=special, initial_alphabet=alphabet)
-    bytes_alone.train_from_iterator(_TEXTS, trainer)
+    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIAL, initial_alphabet=alphabet)
+    bytes_alone.train_from_iterator(TEXTS, trainer)
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bytes_alone, eos_token="<|end|>", pad_token="<|end|>", model_max_length=WINDOW
     )
-    tokenizer.chat_template = _TEMPLATE
+    tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -50,44 +40,25 @@ def make(folder: Path, seed: int = 0) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    # The server takes these for its own: no chance, and no end before the limit, which random weights may else choose.
+    model.generation_config.do_sample = False
+    model.generation_config.suppress_tokens = [tokenizer.eos_token_id]
+    model.save_pretrained(folder)
     return folder
 
 
-class TinyLlama:
+class TinyLlama(TinyServer):
     """`transformers serve` on loopback. Start it with `with`."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.model = str(make(folder / "tiny-llama"))
-        self._log = folder / "serve.log"
-        self._cache = folder / "hub"  # without one its list of models is a 500
-        self._cache.mkdir()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}/v1"
+        cache = folder / "hub"  # without one its list of models is a 500
+        cache.mkdir()
+        self.environ = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
 
-    def __enter__(self) -> "TinyLlama":
+    @property
+    def command(self) -> list[str]:
         arguments = ["serve", self.model, "--device", "cpu", "--host", "127.0.0.1", "--port", str(self.port)]
-        environ = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(self._cache), "OMP_NUM_THREADS": "1"}
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _SERVE, *arguments], env=environ, stdout=log, stderr=log
-            )
-        last = time.monotonic() + _START_S
-        while not self._is_up():
-            if self._process.poll() is not None or time.monotonic() > last:
-                raise RuntimeError(self._log.read_text())
-            time.sleep(0.2)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-
-    def _is_up(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+        return [sys.executable, "-c", _SERVE, *arguments]

@@ -5,26 +5,16 @@ Run as a program it is that server: python tiny_llama_cpp.py MODEL PORT.
 
 import json
 import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
+from tiny_server import SPECIAL, TEMPLATE, TEXTS, VOCABULARY, TinyServer
 
 NAME = "tiny-llama"
 WINDOW = 1024  # of each slot
 SLOTS = 2
-_SIZE, _INNER, _LAYERS, _HEADS, _KV_HEADS, _WORDS = 64, 128, 2, 4, 2, 384
-_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
-)
-_TEXTS = ["the quick brown fox jumps over the lazy dog", "a server of a small model answers with tokens of its own"]
-_SPECIAL = ["<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-_START_S = 60
+_SIZE, _INNER, _LAYERS, _HEADS, _KV_HEADS = 64, 128, 2, 4, 2
 
 
 def make(path: Path, seed: int = 0) -> Path:
@@ -40,18 +30,18 @@ def make(path: Path, seed: int = 0) -> Path:
     writer.add_head_count(_HEADS)
     writer.add_head_count_kv(_KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(_WORDS)
+    writer.add_vocab_size(VOCABULARY)
     words, merges = _vocabulary()
     control, normal = int(gguf.TokenType.CONTROL), int(gguf.TokenType.NORMAL)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(words)
-    writer.add_token_types([control if word in _SPECIAL else normal for word in words])
+    writer.add_token_types([control if word in SPECIAL else normal for word in words])
     writer.add_token_merges(merges)
     writer.add_eos_token_id(0)
     writer.add_bos_token_id(0)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(_TEMPLATE)
+    writer.add_chat_template(TEMPLATE)
     draw = np.random.default_rng(seed)
     for name, shape in _tensors():
         ones = np.ones(shape, np.float32)
@@ -71,19 +61,19 @@ def _vocabulary() -> tuple[list[str], list[str]]:
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=_WORDS, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
+        vocab_size=VOCABULARY, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
     )
-    trained.train_from_iterator(_TEXTS, trainer)
+    trained.train_from_iterator(TEXTS, trainer)
     found = sorted(trained.get_vocab().items(), key=lambda pair: pair[1])
     words = [word for word, _ in found]
-    words += [f"<|unused{at}|>" for at in range(len(words), _WORDS)]
+    words += [f"<|unused{at}|>" for at in range(len(words), VOCABULARY)]
     merges = json.loads(trained.to_str())["model"]["merges"]
     return words, [merge if isinstance(merge, str) else " ".join(merge) for merge in merges]
 
 
 def _tensors() -> list[tuple[str, tuple[int, ...]]]:
     narrow = _SIZE * _KV_HEADS // _HEADS
-    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (_WORDS, _SIZE))]
+    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (VOCABULARY, _SIZE))]
     for layer in range(_LAYERS):
         for name, shape in {
             "attn_norm": (_SIZE,),
@@ -97,41 +87,19 @@ def _tensors() -> list[tuple[str, tuple[int, ...]]]:
             "ffn_down": (_SIZE, _INNER),
         }.items():
             found.append((f"blk.{layer}.{name}.weight", shape))
-    return [*found, ("output_norm.weight", (_SIZE,)), ("output.weight", (_WORDS, _SIZE))]
+    return [*found, ("output_norm.weight", (_SIZE,)), ("output.weight", (VOCABULARY, _SIZE))]
 
 
-class TinyLlamaCpp:
+class TinyLlamaCpp(TinyServer):
     """llama.cpp's server on loopback. Start it with `with`."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.path = make(folder / f"{NAME}.gguf")
-        self._log = folder / "server.log"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}/v1"
 
-    def __enter__(self) -> "TinyLlamaCpp":
-        command = [sys.executable, __file__, str(self.path), str(self.port)]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        last = time.monotonic() + _START_S
-        while not self._is_up():
-            if self._process.poll() is not None or time.monotonic() > last:
-                raise RuntimeError(self._log.read_text())
-            time.sleep(0.05)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-
-    def _is_up(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, __file__, str(self.path), str(self.port)]
 
 
 def _serve(path: str, port: int) -> None:
