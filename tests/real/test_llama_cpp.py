@@ -155,3 +155,24 @@ def test_the_older_apis_are_passed_on_to_it(client, gateway) -> None:
     response = client.responses.create(model="auto", input="the lazy dog", max_output_tokens=6)
     assert response.output
     assert {row["end_reason"] for row in gateway.rows()} == {"ok"}
+
+
+def test_further_drafts_are_drawn_from_it_and_compared(tmp_path, server, remote) -> None:
+    nothing = dict.fromkeys(("bias", "score", "mean_logprob", "low_logprob", "repetition", "unfinished"), 0.0)
+    policy = {"use": "cascade", "threshold": 0.5, "accept": 0.5, "samples": 3, "weights": nothing}
+    config = two_upstreams(server.url, remote.url)
+    limits = {"first_token_s": 60, "idle_s": 60, "total_s": 120}
+    config["upstreams"]["local"] |= {"model": NAME, "limits": limits, "max_concurrent": SLOTS, "spill_after_s": 60}
+    config["routes"]["auto"]["policy"] = policy
+    with RunningGateway(tmp_path, config) as gateway:
+        asked = {"model": "auto", "messages": MESSAGES, "max_tokens": 24, "temperature": 0, "seed": 3, **TO_THE_LIMIT}
+        answer = httpx.post(f"{gateway.url}/chat/completions", json=asked, timeout=120)
+        first, *others = gateway.rows("attempts")
+    assert first["upstream"] == "local"
+    extra = [row for row in others if row["error_code"] == "extra_draft"]
+    assert len(extra) == 2
+    assert [(row["usage_source"], row["output_tokens"]) for row in extra] == [("provider", 24)] * 2
+    # Random words, drawn twice more, agree on nothing.
+    assert answer.headers["x-weighbridge-reason"].startswith("cascade_escalated")
+    assert "disagreement" in answer.headers["x-weighbridge-reason"]
+    assert len(remote.chats) == 1
