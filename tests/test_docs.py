@@ -256,7 +256,10 @@ def test_the_fetch_example_runs(gateway: RunningGateway) -> None:
     assert run_example(gateway, "node", "examples/fetch_client.mjs").count("Simulated answer") == 2
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@needs_curl
 def test_the_curl_example_runs(gateway: RunningGateway) -> None:
     said = run_example(gateway, "sh", "examples/curl.sh")
     assert "x-weighbridge-reason" in said
@@ -264,6 +267,7 @@ def test_the_curl_example_runs(gateway: RunningGateway) -> None:
     assert '"signals"' in said
 
 
+@needs_curl
 def test_the_custom_policy_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     config = tomllib.loads((EXAMPLES / "custom_policy.toml").read_text(encoding="utf-8"))

@@ -122,7 +122,9 @@ def test_the_table_fits_eighty_columns_whatever_the_names() -> None:
     assert "\x07" not in text
 
 
-def test_the_table_has_colours_only_for_a_terminal() -> None:
+def test_the_table_has_colours_only_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     assert "\x1b[" in render(of(*seen()), "table", is_terminal=True)
 
 

@@ -303,8 +303,8 @@ async def test_nobody_gets_the_answer_to_a_question_of_somebody_who_left(server)
 
 async def test_answers_that_come_too_late_are_nobodys(server):
     """R3: an answer after its time: nobody gets it, and the next question gets its own."""
-    async with opened(timeout_s=0.05) as state:
-        await state.rebuild({"a": (1, 60.0), "b": (2, 60.0)})
+    async with opened() as patient, opened(timeout_s=0.05) as state:
+        await patient.rebuild({"a": (1, 60.0), "b": (2, 60.0)})
         server.freeze()
         with pytest.raises(Unreachable):
             await state.levels(["a"])
