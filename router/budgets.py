@@ -23,7 +23,6 @@ from weighbridge.units import nano_usd
 
 Over = Literal["all", "caller", "route"]
 Kind = Literal["usd", "requests", "tokens", "concurrency"]
-_COLUMN = {"usd": "nano_usd", "requests": "requests", "tokens": "tokens"}  # of Spent
 _REBUILDS = 3  # counters may be forgotten again meanwhile, by a gateway that had been cut off
 _KNOWN = "budgets-"  # and a digest of them: the counter by which a store shows that it counts for these
 _KNOWN_S = 366 * 86400.0
@@ -215,7 +214,7 @@ class Budgets:
                 for one in spent:
                     if _counts(budget, one):
                         key = budget.key(one.caller, one.route or "", now)
-                        level = levels.get(key, (0, 0.0))[0] + getattr(one, _COLUMN[budget.kind])
+                        level = levels.get(key, (0, 0.0))[0] + _taken(budget, one)
                         levels[key] = (level, budget.left_s(now))
         levels[self._known] = (1, _KNOWN_S)
         await self._state.rebuild(levels)
@@ -254,6 +253,13 @@ def _pressure(budget: Budget, level: int) -> float:
 
 def _ttl_s(budget: Budget, now: datetime) -> float:
     return HELD_S if budget.kind == "concurrency" else budget.left_s(now)
+
+
+def _taken(budget: Budget, one: Spent) -> int:
+    """What a budget would have counted of this."""
+    if budget.kind == "requests":
+        return one.requests if budget.at_cap == "local" else one.begun
+    return one.nano_usd if budget.kind == "usd" else one.tokens
 
 
 def _counts(budget: Budget, one: Spent) -> bool:

@@ -138,7 +138,10 @@ class Entry:
 
 
 class Spent(NamedTuple):
-    """Sums over the attempts of one caller, route and location. What open and unknown ones may have cost is in it."""
+    """Sums over the attempts of one caller, route and location. What open and unknown ones may have cost is in it.
+
+    requests: that had an attempt there. begun: whose first one was there, so that over locations each counts once.
+    """
 
     caller: str
     route: str | None
@@ -146,6 +149,7 @@ class Spent(NamedTuple):
     nano_usd: int
     requests: int
     tokens: int
+    begun: int
 
 
 Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]

@@ -260,8 +260,10 @@ _WORK = """r.created_at / 86400000000, a.upstream, a.location, r.baseline_upstre
 
 _SPENT = """r.caller, r.route, a.location,
     sum(CASE a.status WHEN 'released' THEN 0 ELSE coalesce(a.cost_nano_usd, a.reserved_nano_usd, 0) END)::bigint,
-    count(*) FILTER (WHERE a.attempt_no = 1),
-    sum(coalesce(a.input_tokens, 0) + coalesce(a.output_tokens, 0))::bigint"""
+    count(*) FILTER (WHERE a.attempt_no = 1 OR NOT EXISTS (SELECT 1 FROM attempts b WHERE b.request_id = a.request_id
+        AND b.location = a.location AND b.attempt_no < a.attempt_no)),
+    sum(coalesce(a.input_tokens, 0) + coalesce(a.output_tokens, 0))::bigint,
+    count(*) FILTER (WHERE a.attempt_no = 1)"""
 
 _ROW = ", ".join(f"r.{name}" for name in REQUEST_COLUMNS)
 _ATTEMPT = ", ".join(ATTEMPT_COLUMNS)

@@ -192,10 +192,17 @@ async def test_what_was_spent_holds_what_may_still_be_owed(ledger: Ledger) -> No
     await ledger.turned_away(opening(request_id="refused"), closing(request_id="refused", cost_nano_usd=0, **refusal))
     found = sorted(ledger.spent(NOON), key=lambda one: (one.caller, one.location))
     assert found == [
-        Spent("team-a", "auto", "local", 7 + 900_000 + 900_000, 4, 3 * (312 + 220)),
-        Spent("team-a", "auto", "remote", 50, 0, 0),
-        Spent("team-b", None, "local", 3, 1, 312 + 220),
+        Spent("team-a", "auto", "local", 7 + 900_000 + 900_000, 4, 3 * (312 + 220), 4),
+        Spent("team-a", "auto", "remote", 50, 1, 0, 0),
+        Spent("team-b", None, "local", 3, 1, 312 + 220, 1),
     ]
+
+
+async def test_a_request_is_counted_once_wherever_it_went(ledger: Ledger) -> None:
+    for no, location in enumerate(("local", "remote", "local", "remote"), 1):
+        first = opening() if no == 1 else None
+        await ledger.reserve(first, reservation(attempt_no=no, location=location))
+    assert sorted(one[2:5:2] + one[6:] for one in ledger.spent(NOON)) == [("local", 1, 1), ("remote", 1, 0)]
 
 
 async def test_a_prompt_is_kept_only_when_asked_for(ledger: Ledger) -> None:
@@ -298,7 +305,7 @@ async def test_what_the_gateway_asks_itself_is_money_and_no_traffic(ledger: Ledg
     assert ledger.shadow_spend() == [ShadowSpend("remote", 2, 7, 1)]
     assert ledger.shadow_spend(until=NOON) == []
     held = [one for one in ledger.spent(NOON) if one.caller == SHADOW]
-    assert held == [Spent(SHADOW, "auto", "remote", 7 + 900_000, 2, 2 * (312 + 220))]
+    assert held == [Spent(SHADOW, "auto", "remote", 7 + 900_000, 2, 2 * (312 + 220), 2)]
 
 
 async def test_a_signal_is_kept_once_for_each_kind_and_apart_from_feedback(ledger: Ledger) -> None:

@@ -72,6 +72,20 @@ def test_a_restart_gives_no_budget_twice(start):
     assert [post(again).status_code for _ in range(3)] == [200, 429, 429]
 
 
+@pytest.mark.parametrize(("at_cap", "score"), [("local", 0.2), ("local", 0.9), ("refuse", 0.2)])
+def test_a_restart_counts_a_request_as_it_was_counted(start, local, remote, at_cap, score):
+    """R4: a request that was answered elsewhere than it was tried first counts once, before a restart and after it."""
+    easy = {"use": "constant", "score": score}
+    few = [{"name": "few", "requests": 4, "at_cap": at_cap, "pressure_from": 1}]
+    first = start(classifier=easy, budgets=few)
+    (local if score < 0.5 else remote).then(*[respond(429, {})] * 2)
+    assert [post(first).headers["x-weighbridge-attempts"] for _ in range(2)] == ["2", "2"]
+    again = start(classifier=HARD, budgets=few)
+    answers = [post(again) for _ in range(3)]
+    went = [answer.headers.get("x-weighbridge-upstream") for answer in answers]
+    assert went == ["remote", "remote", "local" if at_cap == "local" else None]
+
+
 def test_a_fenced_request_whose_budget_is_used_up_is_refused_and_does_not_leave(start, remote):
     gateway = start(
         rules=[{"name": "stays", "when": {"keyword": ["private"]}, "then": {"fence": "local"}}],

@@ -164,7 +164,7 @@ async def test_tokens_are_put_right_and_a_request_stays_one():
 
 
 async def test_the_counters_begin_where_the_ledger_stands():
-    spent = [Spent("ann", "auto", "remote", 900, 3, 50), Spent("ann", "auto", "local", 70, 9, 90)]
+    spent = [Spent("ann", "auto", "remote", 900, 3, 50, 3), Spent("ann", "auto", "local", 70, 9, 90, 9)]
     them = budgets({"usd": "0.000001"}, {"tokens": 1000, "at_cap": "refuse"}, spent=spent)
     assert isinstance(await claim(them, cost=101), Exhausted)
     assert isinstance(await claim(them, cost=100, tokens=860), Hold)
@@ -172,7 +172,7 @@ async def test_the_counters_begin_where_the_ledger_stands():
 
 
 async def test_a_minute_begins_where_the_ledger_stands_too():
-    them = budgets({"requests": 4, "per": "minute"}, spent=[Spent("ann", "auto", "remote", 0, 3, 0)])
+    them = budgets({"requests": 4, "per": "minute"}, spent=[Spent("ann", "auto", "remote", 0, 3, 0, 3)])
     assert isinstance(await claim(them), Hold)
     assert isinstance(await claim(them), Exhausted)
 
@@ -195,7 +195,7 @@ async def test_a_state_that_does_not_answer_lets_pass_or_stops_as_configured():
 
 
 async def test_budgets_that_are_new_to_a_state_begin_where_the_ledger_stands():
-    state, spent = Memory(), [Spent("ann", "auto", "remote", 0, 3, 0)]
+    state, spent = Memory(), [Spent("ann", "auto", "remote", 0, 3, 0, 3)]
     assert isinstance(await claim(budgets({"requests": 10}, spent=spent, state=state)), Hold)
     stricter = budgets({"requests": 4}, spent=spent, state=state)
     assert isinstance(await claim(stricter), Hold)
@@ -230,7 +230,7 @@ async def test_the_counters_are_rebuilt_once_for_all_who_wait_for_them():
 
     def spent(since: datetime) -> list[Spent]:
         asked.append(since)
-        return [Spent("ann", "auto", "remote", 0, 7, 0)]
+        return [Spent("ann", "auto", "remote", 0, 7, 0, 7)]
 
     them = Budgets([Budget(name="b", requests=10)], Memory(), spent)
     found = await asyncio.gather(*(claim(them) for _ in range(20)))
