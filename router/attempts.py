@@ -293,6 +293,7 @@ class Attempts:
                 counted=trip.counted,
                 cost=cost or 0,
                 tokens=tokens,
+                holder=f"{request.request_id}/{len(trip.attempts) + 1}",
             )
         except Unreachable:
             error = Unavailable("The budgets cannot be looked up.", code="state_unavailable", retry_after_s=5)

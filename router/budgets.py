@@ -12,14 +12,16 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from weighbridge.ledger.base import CannotOpen, Spent
-from weighbridge.state.base import Claim, Forgotten, State, Unreachable
+from weighbridge.ledger.base import CannotOpen, Spent, UnderWay
+from weighbridge.state.base import Claim, Forgotten, Held, State, Unreachable
 from weighbridge.units import nano_usd
+
+T = TypeVar("T")
 
 Over = Literal["all", "caller", "route"]
 Kind = Literal["usd", "requests", "tokens", "concurrency"]
@@ -122,9 +124,10 @@ class Exhausted(NamedTuple):
 
 @dataclass(slots=True)
 class Hold:
-    """What one attempt has claimed: counter -> (kind, amount)."""
+    """What one attempt has claimed: counter -> (kind, amount). holder: its name at the counters of places."""
 
     amounts: dict[str, tuple[Kind, int]] = field(default_factory=dict)
+    holder: str = ""
 
     @property
     def requests(self) -> set[str]:
@@ -135,10 +138,17 @@ class Hold:
 class Budgets:
     """Every budget of a config, over one state."""
 
-    def __init__(self, budgets: Sequence[Budget], state: State, spent: Callable[[datetime], list[Spent]]) -> None:
+    def __init__(
+        self,
+        budgets: Sequence[Budget],
+        state: State,
+        spent: Callable[[datetime], list[Spent]],
+        under_way: Callable[[datetime], list[UnderWay]],
+    ) -> None:
         self._budgets = budgets
         self._state = state
         self._spent = spent
+        self._under_way = under_way
         self._rebuilding = asyncio.Lock()
         self._known = _KNOWN + hashlib.sha256("".join(map(str, budgets)).encode()).hexdigest()[:16]
         self._is_known = False
@@ -159,18 +169,21 @@ class Budgets:
         return max(_pressure(b, level) for b, level in zip(pressing, levels, strict=True))
 
     async def claim(  # noqa: PLR0913  # two names, and by keyword what an attempt is
-        self, caller: str, route: str, *, is_local: bool, counted: AbstractSet[str], cost: int, tokens: int
+        self, caller: str, route: str, *, is_local: bool, counted: AbstractSet[str], cost: int, tokens: int, holder: str
     ) -> Hold | Exhausted:
         """Claim an attempt's worst case, cost in nano-USD. Raises Unreachable where nothing may pass uncounted.
 
         counted: the counters of requests that have counted this one, at an earlier attempt.
+        holder: the attempt, as UnderWay names it.
         """
         now = datetime.now(UTC)
         worst = {"usd": cost, "requests": 1, "tokens": tokens, "concurrency": 1}
         counting = (b for b in self._of(caller, route) if not (is_local and b.at_cap == "local"))
         by_key = {b.key(caller, route, now): b for b in counting}
+        places = {key for key, budget in by_key.items() if budget.kind == "concurrency"}
         claims = [
-            Claim(key, 0 if key in counted else worst[b.kind], b.cap, _ttl_s(b, now)) for key, b in by_key.items()
+            Claim(key, 0 if key in counted else worst[b.kind], b.cap, _ttl_s(b, now), holder if key in places else "")
+            for key, b in by_key.items()
         ]
         if not claims:
             return Hold()
@@ -178,26 +191,28 @@ class Budgets:
             refused_by = await self._take(claims)
         except Unreachable:
             if self._state.fail == "open":
-                return Hold()
+                # While it runs, a rebuild finds it in the ledger and gives it its place.
+                return Hold(dict.fromkeys(places, ("concurrency", 1)), holder)
             raise
         if refused_by is not None:
             budget = by_key[refused_by]
             return Exhausted(budget, 1.0 if budget.kind == "concurrency" else budget.left_s(now))
-        return Hold({claim.key: (by_key[claim.key].kind, claim.amount) for claim in claims})
+        return Hold({claim.key: (by_key[claim.key].kind, claim.amount) for claim in claims}, holder)
 
     async def settle(self, hold: Hold, *, cost: int | None, tokens: int | None) -> None:
         """The attempt has ended. None: what it really took is not known, so its claim stands."""
-        true = {"usd": cost, "tokens": tokens, "concurrency": 0}
+        true = {"usd": cost, "tokens": tokens}
         amounts = {}
         for key, (kind, claimed) in hold.amounts.items():
             taken = true.get(kind, claimed)
             if taken is not None and taken != claimed:
                 amounts[key] = taken - claimed
-        if amounts:
-            try:
+        places = {key: hold.holder for key, (kind, _) in hold.amounts.items() if kind == "concurrency"}
+        with suppress(Unreachable):  # the ledger knows better, and rebuilds the counters from what it holds
+            if places:
+                await self._state.leave(places)
+            if amounts:
                 await self._state.give(amounts)
-            except Unreachable:
-                return  # the ledger knows better, and rebuilds the counters from what it holds
 
     async def rebuild(self) -> None:
         """Set the counters to what the ledger knows. Raises Unreachable."""
@@ -206,10 +221,7 @@ class Budgets:
         timed = [b for b in self._budgets if b.kind != "concurrency"]
         levels: dict[str, tuple[int, float]] = {}
         for since in {budget.since(now) for budget in timed}:
-            try:
-                spent = await asyncio.to_thread(self._spent, since)
-            except CannotOpen as error:
-                raise Unreachable from error
+            spent = await _read(self._spent, since)
             for budget in (b for b in timed if b.since(now) == since):
                 for one in spent:
                     if _counts(budget, one):
@@ -217,7 +229,19 @@ class Budgets:
                         level = levels.get(key, (0, 0.0))[0] + _taken(budget, one)
                         levels[key] = (level, budget.left_s(now))
         levels[self._known] = (1, _KNOWN_S)
-        await self._state.rebuild(levels)
+        await self._state.rebuild(levels, await self._held(now))
+
+    async def _held(self, now: datetime) -> dict[str, Held]:
+        """Who holds a place at this moment, in any gateway. A process that counts by itself has not forgotten it."""
+        placed = [b for b in self._budgets if b.kind == "concurrency"]
+        if not placed or not self._state.is_shared:
+            return {}
+        holders: dict[str, list[str]] = {}
+        for one in await _read(self._under_way, now - timedelta(seconds=HELD_S)):
+            for budget in placed:
+                if _counts(budget, one):
+                    holders.setdefault(budget.key(one.caller, one.route or "", now), []).append(one.attempt)
+        return {key: Held(names, HELD_S) for key, names in holders.items()}
 
     async def _take(self, claims: Sequence[Claim]) -> str | None:
         if not self._is_known:
@@ -244,6 +268,14 @@ class Budgets:
         return [budget for budget in self._budgets if budget.holds_for(caller, route)]
 
 
+async def _read(ask: Callable[[datetime], T], since: datetime) -> T:
+    """What the ledger says. Raises Unreachable."""
+    try:
+        return await asyncio.to_thread(ask, since)
+    except CannotOpen as error:
+        raise Unreachable from error
+
+
 def _pressure(budget: Budget, level: int) -> float:
     if budget.cap == 0 or level >= budget.cap:
         return 1.0
@@ -262,7 +294,7 @@ def _taken(budget: Budget, one: Spent) -> int:
     return one.nano_usd if budget.kind == "usd" else one.tokens
 
 
-def _counts(budget: Budget, one: Spent) -> bool:
+def _counts(budget: Budget, one: Spent | UnderWay) -> bool:
     if budget.at_cap == "local" and one.location != "remote":
         return False
     return budget.holds_for(one.caller, one.route or "")

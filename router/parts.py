@@ -67,7 +67,7 @@ class Parts:
         )
         assess = self._assessor.assess if self._assessor else None
         budgets = (*config.budgets, *shadow_budgets(config.routes))
-        self.budgets = Budgets(budgets, config.state, self.ledger.spent)
+        self.budgets = Budgets(budgets, config.state, self.ledger.spent, self.ledger.under_way)
         pressure = self.budgets.pressure if config.budgets else None
         self.planner = Planner(config, self.classifier, assess, self.ledger.recall, pressure)
         prices = price_list(config.upstreams)

@@ -152,6 +152,15 @@ class Spent(NamedTuple):
     begun: int
 
 
+class UnderWay(NamedTuple):
+    """An attempt whose end is not on record."""
+
+    caller: str
+    route: str | None
+    location: str
+    attempt: str  # request_id/attempt_no
+
+
 Dimension = Literal["route", "upstream", "rule", "caller", "task", "day"]
 SCORE_SLOTS = 20  # equal slices of the score, 0..1
 
@@ -364,6 +373,10 @@ class Ledger(BaseModel, ABC):
     @abstractmethod
     def spent(self, since: datetime) -> list[Spent]:
         """What was spent in the requests that came since then. Raises CannotOpen; blocks, so not for the event loop."""
+
+    @abstractmethod
+    def under_way(self, since: datetime) -> list[UnderWay]:
+        """The attempts that run, in whichever gateway, of requests that came since then. Raises and blocks likewise."""
 
     @abstractmethod
     def links(self) -> Iterator[Link]:

@@ -41,6 +41,7 @@ from weighbridge.ledger.base import (
     Reservation,
     Settlement,
     Spent,
+    UnderWay,
     Work,
     microseconds,
 )
@@ -159,6 +160,10 @@ class SQLite(Ledger):
         source = "requests r JOIN attempts a USING (request_id)"
         return [Spent._make(row) for row in self._read(_SPENT, source, since, None, "GROUP BY 1, 2, 3")]
 
+    def under_way(self, since: datetime) -> list[UnderWay]:
+        source = "requests r JOIN attempts a USING (request_id)"
+        return [UnderWay._make(row) for row in self._read(_UNDER_WAY, source, since, None, _IS_OPEN)]
+
     def shadows(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Shadowed]:
         source = "shadows s JOIN requests r USING (request_id)"
         for row in self._read(_SHADOW_ROW, source, since, until, "ORDER BY r.created_at", schema=NOTES_SINCE):
@@ -269,6 +274,9 @@ _WORK = """r.created_at / 86400000000, a.upstream, a.location, r.baseline_upstre
     count(a.latency_s) FILTER (WHERE a.output_tokens IS NULL),
     ifnull(sum(a.output_tokens), 0),
     ifnull(sum(r.output_tokens) FILTER (WHERE a.attempt_no IS NULL OR a.attempt_no = r.attempts), 0)"""
+
+_UNDER_WAY = "r.caller, r.route, a.location, a.request_id || '/' || a.attempt_no"
+_IS_OPEN = "AND a.status IN ('reserved', 'sent')"
 
 _SPENT = """r.caller, r.route, a.location,
     sum(CASE a.status WHEN 'released' THEN 0 ELSE coalesce(a.cost_nano_usd, a.reserved_nano_usd, 0) END),

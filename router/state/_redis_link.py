@@ -17,7 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from weighbridge.breaker import Breaker
 from weighbridge.state.base import Unreachable
 
-_SCRIPTS = ("take", "give", "levels", "rebuild", "forget", "swap")
+_SCRIPTS = ("take", "give", "leave", "levels", "rebuild", "forget", "swap")
 _AT_ONCE = 128
 
 log = logging.getLogger(__name__)

@@ -10,12 +10,26 @@ NOTE_BYTES = 500  # that a note takes besides its text, about
 
 
 class Claim(NamedTuple):
-    """A share of one counter. amount: added where that keeps it at or below cap; ttl_s: how long the counter counts."""
+    """A share of one counter. amount: added where that keeps it at or below cap; ttl_s: how long the counter counts.
+
+    holder: for a counter of places. It takes one for so long, and gives it back by its name: so twice is as once.
+    """
 
     key: str
     amount: int
     cap: int
     ttl_s: float
+    holder: str = ""
+
+
+class Held(NamedTuple):
+    """Who holds the places of a counter, and for how long at most."""
+
+    holders: Sequence[str]
+    ttl_s: float
+
+
+_NO_PLACES: Mapping[str, Held] = {}
 
 
 class Unreachable(Exception):
@@ -62,14 +76,18 @@ class State(BaseModel, ABC):
         """Add to counters that exist, down to 0; amounts are mostly negative. Raises Unreachable."""
 
     @abstractmethod
-    async def levels(self, keys: Sequence[str]) -> list[int]:
-        """Where the counters stand; 0 for one that does not exist. Raises Unreachable."""
+    async def leave(self, places: Mapping[str, str]) -> None:
+        """Give places back, as counter -> holder; also those that a rebuild is just counting. Raises Unreachable."""
 
     @abstractmethod
-    async def rebuild(self, levels: Mapping[str, tuple[int, float]]) -> bool:
+    async def levels(self, keys: Sequence[str]) -> list[int]:
+        """Where counters stand that are not of places; 0 for one that does not exist. Raises Unreachable."""
+
+    @abstractmethod
+    async def rebuild(self, levels: Mapping[str, tuple[int, float]], places: Mapping[str, Held] = _NO_PLACES) -> bool:
         """Set counters (level, ttl_s) in a store that holds none yet. False where somebody was faster. Atomic.
 
-        Raises Unreachable.
+        places: who holds those of each counter. Raises Unreachable.
         """
 
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import PrivateAttr
 
-from weighbridge.state.base import NOTE_BYTES, Claim, Forgotten, State
+from weighbridge.state.base import NOTE_BYTES, Claim, Forgotten, Held, State
 
 _SWEEP = 1024  # so many new counters between two looks for those that no longer count
 
@@ -29,9 +29,13 @@ class _Note:
 
 
 class Memory(State):
-    """Counters and notes in dicts. The event loop makes them atomic: nothing here waits."""
+    """Counters and notes in dicts. The event loop makes them atomic: nothing here waits.
+
+    Places are never forgotten: whoever holds one is in this process.
+    """
 
     _counters: dict[str, _Counter] = PrivateAttr(default_factory=dict)
+    _places: dict[str, dict[str, float]] = PrivateAttr(default_factory=dict)  # counter -> holder -> until when
     _is_built: bool = PrivateAttr(default=False)
     _new: int = PrivateAttr(default=0)
     _notes: OrderedDict[str, _Note] = PrivateAttr(default_factory=OrderedDict)  # the one written last is last
@@ -42,7 +46,8 @@ class Memory(State):
             raise Forgotten
         now = time.monotonic()
         for claim in claims:
-            if self._level(claim.key, now) + claim.amount > claim.cap:
+            level = len(self._held(claim.key, now)) if claim.holder else self._level(claim.key, now)
+            if level + claim.amount > claim.cap:
                 return claim.key
         for claim in claims:
             self._add(claim, now)
@@ -55,11 +60,15 @@ class Memory(State):
             if counter is not None and counter.ends_s > now:
                 counter.level = max(0, counter.level + amount)
 
+    async def leave(self, places: Mapping[str, str]) -> None:
+        for key, holder in places.items():
+            self._places.get(key, {}).pop(holder, None)
+
     async def levels(self, keys: Sequence[str]) -> list[int]:
         now = time.monotonic()
         return [self._level(key, now) for key in keys]
 
-    async def rebuild(self, levels: Mapping[str, tuple[int, float]]) -> bool:
+    async def rebuild(self, levels: Mapping[str, tuple[int, float]], places: Mapping[str, Held] | None = None) -> bool:
         if self._is_built:
             return False
         self._is_built = True
@@ -101,7 +110,14 @@ class Memory(State):
         counter = self._counters.get(key)
         return counter.level if counter is not None and counter.ends_s > now else 0
 
+    def _held(self, key: str, now: float) -> dict[str, float]:
+        self._places[key] = held = {h: ends_s for h, ends_s in self._places.get(key, {}).items() if ends_s > now}
+        return held
+
     def _add(self, claim: Claim, now: float) -> None:
+        if claim.holder:
+            self._places[claim.key][claim.holder] = now + claim.ttl_s
+            return
         counter = self._counters.get(claim.key)
         if counter is None or counter.ends_s <= now:
             self._counters[claim.key] = _Counter(claim.amount, now + claim.ttl_s)
@@ -114,3 +130,4 @@ class Memory(State):
     def _sweep(self, now: float) -> None:
         self._new = 0
         self._counters = {key: counter for key, counter in self._counters.items() if counter.ends_s > now}
+        self._places = {key: held for key, held in self._places.items() if held}

@@ -15,7 +15,7 @@ from uuid import uuid4
 from pydantic import Field, PrivateAttr
 
 from weighbridge.ledger.base import CannotOpen
-from weighbridge.state.base import NOTE_BYTES, Claim, Forgotten, State, Unreachable
+from weighbridge.state.base import NOTE_BYTES, Claim, Forgotten, Held, State, Unreachable
 
 if TYPE_CHECKING:
     from weighbridge.state._redis_link import Link
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST = 2**63 - 1  # what a counter of Redis holds
+_LATER = 8  # times that a place is given back again where nobody counts: a rebuild takes no longer
 _TRIES = 3  # to meet an epoch: another gateway may begin one between the question and the answer
 
 
@@ -77,8 +78,8 @@ class Redis(State):
     async def _take(self, claims: Sequence[Claim]) -> str | None:
         if self._link and self._link.lost > self._lost:
             await self.forget()
-        numbers = [(min(c.cap, _MOST) - c.amount, c.amount, _ms(c.ttl_s)) for c in claims]
-        found = await self._met("take", [c.key for c in claims], *(n for three in numbers for n in three))
+        each = [(min(c.cap, _MOST) - c.amount, c.amount, _ms(c.ttl_s), c.holder) for c in claims]
+        found = await self._met("take", [c.key for c in claims], *(n for four in each for n in four))
         if found is None:
             raise Forgotten
         refused = int(found[0])
@@ -88,7 +89,8 @@ class Redis(State):
         """Whoever claimed has gone, and nobody else would give it back."""
         with suppress(Unreachable, Forgotten):
             if await taking is None:
-                await self._give({claim.key: -claim.amount for claim in claims})
+                await self._give({claim.key: -claim.amount for claim in claims if not claim.holder})
+                await self._leave({claim.key: claim.holder for claim in claims if claim.holder})
 
     async def give(self, amounts: Mapping[str, int]) -> None:
         await asyncio.shield(self._begun(self._give(amounts)))
@@ -96,14 +98,35 @@ class Redis(State):
     async def _give(self, amounts: Mapping[str, int]) -> None:
         await self._met("give", list(amounts), *amounts.values())
 
+    async def leave(self, places: Mapping[str, str]) -> None:
+        await asyncio.shield(self._begun(self._leave(places)))
+
+    async def _leave(self, places: Mapping[str, str]) -> None:
+        try:
+            if not places or await self._met("leave", list(places), *places.values()) is not None:
+                return
+        except Unreachable:
+            self._begun(self._leave_later(places))
+            raise
+        self._begun(self._leave_later(places))
+
+    async def _leave_later(self, places: Mapping[str, str]) -> None:
+        """An epoch that is just being made may hold what has been given back meanwhile."""
+        for _ in range(_LATER):
+            await asyncio.sleep(self.lag_s)
+            with suppress(Unreachable):
+                if await self._met("leave", list(places), *places.values()) is not None:
+                    return
+
     async def levels(self, keys: Sequence[str]) -> list[int]:
         found = await self._met("levels", keys)
         return [0] * len(keys) if found is None else [int(level) for level in found]
 
-    async def rebuild(self, levels: Mapping[str, tuple[int, float]]) -> bool:
-        epoch = uuid4().hex
-        numbers = [(min(level, _MOST), _ms(ttl_s)) for level, ttl_s in levels.values()]
-        return bool(await self._ask("rebuild", epoch, levels, *(n for two in numbers for n in two)))
+    async def rebuild(self, levels: Mapping[str, tuple[int, float]], places: Mapping[str, Held] | None = None) -> bool:
+        epoch, places = uuid4().hex, places or {}
+        each = [(min(level, _MOST), _ms(ttl_s), "") for level, ttl_s in levels.values()]
+        each += [(0, _ms(held.ttl_s), "\n".join(held.holders)) for held in places.values()]
+        return bool(await self._ask("rebuild", epoch, [*levels, *places], *(n for three in each for n in three)))
 
     async def forget(self) -> None:
         before = self._lost
@@ -124,7 +147,7 @@ class Redis(State):
         there: str = await self._notes.ask("swap", keys, was, becomes, _ms(ttl_s), self.most_of_notes, NOTE_BYTES)
         return there or None
 
-    async def _met(self, script: str, counters: Sequence[str], *arguments: int) -> list[Any] | None:
+    async def _met(self, script: str, counters: Sequence[str], *arguments: str | int) -> list[Any] | None:
         """What a script says of counters of the present epoch; None where there is no epoch. Raises Unreachable."""
         for _ in range(_TRIES):
             epoch = self._epoch
@@ -136,7 +159,7 @@ class Redis(State):
             self._epoch = there
         raise Unreachable
 
-    async def _ask(self, script: str, epoch: str, counters: Iterable[str], *arguments: int) -> Any:
+    async def _ask(self, script: str, epoch: str, counters: Iterable[str], *arguments: str | int) -> Any:
         if self._link is None:
             raise Unreachable
         mark = f"{{{self.prefix}}}"  # the braces keep our keys together where Redis is a cluster

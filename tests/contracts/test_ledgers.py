@@ -11,7 +11,7 @@ import pytest
 from bookkeeping import NOON, closing, entry, opening, record, reservation, settlement
 
 from weighbridge.errors import Unavailable
-from weighbridge.ledger.base import Dimension, Ledger, Spent
+from weighbridge.ledger.base import Dimension, Ledger, Spent, UnderWay
 from weighbridge.ledger.chain import audit
 from weighbridge.ledger.notes import SHADOW, Shadowed, ShadowSpend, Sign, Signal
 from weighbridge.plugins import build, implementations
@@ -203,6 +203,16 @@ async def test_a_request_is_counted_once_wherever_it_went(ledger: Ledger) -> Non
         first = opening() if no == 1 else None
         await ledger.reserve(first, reservation(attempt_no=no, location=location))
     assert sorted(one[2:5:2] + one[6:] for one in ledger.spent(NOON)) == [("local", 1, 1), ("remote", 1, 0)]
+
+
+async def test_attempts_under_way_are_told_until_they_end(ledger: Ledger) -> None:
+    await record(ledger, request_id="settled")
+    await ledger.reserve(opening(request_id="open"), reservation(request_id="open"))
+    await ledger.settle(settlement(request_id="open", status="released"), None)
+    await ledger.reserve(None, reservation(request_id="open", attempt_no=2, location="remote"))
+    assert ledger.under_way(NOON) == [UnderWay("team-a", "auto", "remote", "open/2")]
+    await ledger.settle(settlement(request_id="open", attempt_no=2), closing(request_id="open", attempts=2))
+    assert ledger.under_way(NOON) == []
 
 
 async def test_a_prompt_is_kept_only_when_asked_for(ledger: Ledger) -> None:

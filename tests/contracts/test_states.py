@@ -9,7 +9,7 @@ import pytest
 import redis_server
 
 from weighbridge.plugins import build, implementations
-from weighbridge.state.base import Claim, Forgotten, State
+from weighbridge.state.base import Claim, Forgotten, Held, State
 
 SHELF = "weighbridge.state"
 OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -174,3 +174,39 @@ async def test_what_has_run_out_takes_no_room(small: State) -> None:
     for name in ("a", "b", "c"):
         await small.swap(name, None, name * 3000, 60)
     assert [await small.swap(name, "", None, 60) for name in ("a", "b", "c")] == [n * 3000 for n in "abc"]
+
+
+def place(holder: str, ttl_s: float = 60) -> Claim:
+    return Claim("places", 1, 2, ttl_s, holder)
+
+
+async def test_a_place_is_given_back_by_its_holder_and_once_is_as_twice(state: State) -> None:
+    assert [await state.take([place(name)]) for name in "abc"] == [None, None, "places"]
+    for _ in range(2):
+        await state.leave({"places": "a", "others": "a"})
+    assert [await state.take([place(name)]) for name in "cd"] == [None, "places"]
+
+
+async def test_a_place_is_taken_together_with_what_else_is_claimed(state: State) -> None:
+    assert await state.take([place("a"), claim(60)]) is None
+    assert await state.take([place("b"), claim(60)]) == "day"
+    assert await state.take([place("b"), claim(40)]) is None
+    assert await state.take([claim(0), place("c")]) == "places"
+
+
+async def test_a_place_whose_holder_has_died_is_free_after_its_time(state: State) -> None:
+    assert await state.take([place("a"), place("b", ttl_s=0.05)]) is None
+    deadline = time.monotonic() + 5
+    while (refused := await state.take([place("c")])) and time.monotonic() < deadline:
+        pass
+    assert refused is None
+    assert await state.take([place("d")]) == "places"
+
+
+async def test_places_are_not_given_anew_when_the_rest_is_rebuilt(state: State) -> None:
+    assert [await state.take([place(name)]) for name in "ab"] == [None, None]
+    await state.forget()
+    assert await state.rebuild({"day": (1, 60.0)}, {"places": Held(["a", "b"], 60.0)})
+    assert await state.take([place("c")]) == "places"
+    await state.leave({"places": "a"})
+    assert await state.take([place("c")]) is None

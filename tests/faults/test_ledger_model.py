@@ -62,7 +62,7 @@ class Bookkeeping(RuleBasedStateMachine):
         self.ledger: Ledger = SQLite(path=str(Path(self.folder.name, "ledger.db")))
         self.state = Memory()
         self.budget = Budget(name="day", usd=f"0.{CAP:09d}", at_cap="refuse")
-        self.budgets = Budgets([self.budget], self.state, self.ledger.spent)
+        self.budgets = Budgets([self.budget], self.state, self.ledger.spent, self.ledger.under_way)
         self.runner.run(self.ledger.aopen())
 
     def teardown(self) -> None:
@@ -76,7 +76,7 @@ class Bookkeeping(RuleBasedStateMachine):
         return sum(attempt.owed for one in self.asked for attempt in one.attempts)
 
     def _claimed(self, amount: int) -> Hold | None:
-        claim = self.budgets.claim("ann", "auto", is_local=False, counted=set(), cost=amount, tokens=0)
+        claim = self.budgets.claim("ann", "auto", is_local=False, counted=set(), cost=amount, tokens=0, holder="")
         found = self.runner.run(claim)
         assert isinstance(found, Exhausted) == (self.owed + amount > CAP)
         return None if isinstance(found, Exhausted) else found

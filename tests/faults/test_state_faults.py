@@ -1,5 +1,7 @@
 """Gateways that share their budgets in a Redis which is in trouble: no free budget where it matters, and no waiting."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ import redis_server
 from redis.exceptions import ResponseError
 from redis_server import RedisServer
 from running import RunningGateway
-from scripted import ScriptedUpstream
+from scripted import ScriptedUpstream, Seen, completion
 
 Start = Callable[..., RunningGateway]
 
@@ -94,7 +96,9 @@ def until(gateway: RunningGateway, status: int) -> None:
 def counted(server: RedisServer) -> int:
     """Where the counter of the budget stands; 0 where it is forgotten."""
     epoch = server.run("GET", "{weighbridge}")
-    return sum(int(server.run("GET", counter)) for counter in server.run("KEYS", f"{{weighbridge}}:{epoch}:*day*"))
+    counters = server.run("KEYS", f"{{weighbridge}}:{epoch}:*day*")
+    is_set = {counter: server.run("TYPE", counter) == "zset" for counter in counters}
+    return sum(int(server.run("ZCARD" if is_set[counter] else "GET", counter)) for counter in counters)
 
 
 def test_two_gateways_never_let_more_through_than_the_budget_has(start: Start, server, remote):
@@ -213,6 +217,35 @@ def test_clients_that_leave_hold_no_place(start: Start, server, remote: Scripted
     deadline = time.monotonic() + 20
     while counted(server):
         assert time.monotonic() < deadline
+
+
+@pytest.mark.usefixtures("_quick_probes")
+@pytest.mark.parametrize("fail", ["open", "closed"])
+def test_places_that_are_held_are_not_given_twice_when_redis_comes_back_empty(start: Start, server, remote, fail):
+    """R4: what runs, in whichever gateway, keeps its place by the ledger, and leaves it when it ends."""
+    pair = [start(**shared(fail, concurrency=2)) for _ in range(2)]
+    may_end = threading.Event()
+
+    async def late(seen: Seen, writer: Any) -> None:
+        await asyncio.to_thread(may_end.wait, 30)
+        await completion()(seen, writer)
+
+    remote.then(late, late)
+    with ThreadPoolExecutor(2) as callers:
+        held = [callers.submit(post, gateway) for gateway in pair]
+        while len(remote.chats) < 2:
+            assert not any(one.done() for one in held)
+        server.kill()
+        server.start()
+        until(pair[0], 429)
+        before = len(remote.chats)
+        assert statuses(pair[0], 3) + statuses(pair[1], 3) == [429] * 6
+        assert len(remote.chats) == before
+        may_end.set()
+    deadline = time.monotonic() + 20
+    while counted(server):
+        assert time.monotonic() < deadline
+    assert statuses(pair[0], 1) + statuses(pair[1], 1) == [200] * 2
 
 
 @pytest.mark.usefixtures("_quick_probes")

@@ -1,6 +1,7 @@
 """What a budget counts, when its span begins and ends, and how it presses."""
 
 import asyncio
+import itertools
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,8 @@ from weighbridge.ledger.base import CannotOpen, Spent
 from weighbridge.state.base import Claim, State, Unreachable
 from weighbridge.state.memory import Memory
 
+_numbers = itertools.count(1)
+
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -18,13 +21,14 @@ def at(text: str) -> datetime:
 
 def budgets(*tables: dict, spent: list[Spent] | None = None, state: State | None = None) -> Budgets:
     made = [Budget.model_validate({"name": f"b{i}", **table}) for i, table in enumerate(tables)]
-    return Budgets(made, state or Memory(), lambda _: spent or [])
+    return Budgets(made, state or Memory(), lambda _: spent or [], lambda _: [])
 
 
 async def claim(
     them: Budgets, cost: int = 0, tokens: int = 0, *, caller: str = "ann", is_local: bool = False, counted=frozenset()
 ):
-    return await them.claim(caller, "auto", is_local=is_local, counted=counted, cost=cost, tokens=tokens)
+    kept = {"is_local": is_local, "counted": counted, "holder": f"request/{next(_numbers)}"}
+    return await them.claim(caller, "auto", cost=cost, tokens=tokens, **kept)
 
 
 @pytest.mark.parametrize(
@@ -204,10 +208,19 @@ async def test_budgets_that_are_new_to_a_state_begin_where_the_ledger_stands():
     assert isinstance(await claim(budgets({"requests": 4}, spent=[], state=state)), Exhausted)
 
 
+async def test_a_place_is_kept_when_the_counters_are_forgotten():
+    state = Memory()
+    first = await claim(budgets({"concurrency": 1}, state=state))
+    other = budgets({"concurrency": 1}, {"requests": 9}, state=state)
+    assert isinstance(await claim(other), Exhausted)
+    await other.settle(first, cost=None, tokens=None)
+    assert isinstance(await claim(other), Hold)
+
+
 class Forgetful(Memory):
     """A store whose counters another gateway keeps taking away."""
 
-    async def rebuild(self, levels: dict[str, tuple[int, float]]) -> bool:
+    async def rebuild(self, levels: dict[str, tuple[int, float]], places: object = None) -> bool:
         return False
 
 
@@ -222,7 +235,7 @@ async def test_without_the_ledger_there_is_nothing_to_rebuild_counters_from():
         raise CannotOpen("the ledger is away")
 
     with pytest.raises(Unreachable):
-        await claim(Budgets([Budget(name="b", usd="1")], Memory(fail="closed"), away))
+        await claim(Budgets([Budget(name="b", usd="1")], Memory(fail="closed"), away, lambda _: []))
 
 
 async def test_the_counters_are_rebuilt_once_for_all_who_wait_for_them():
@@ -232,7 +245,7 @@ async def test_the_counters_are_rebuilt_once_for_all_who_wait_for_them():
         asked.append(since)
         return [Spent("ann", "auto", "remote", 0, 7, 0, 7)]
 
-    them = Budgets([Budget(name="b", requests=10)], Memory(), spent)
+    them = Budgets([Budget(name="b", requests=10)], Memory(), spent, lambda _: [])
     found = await asyncio.gather(*(claim(them) for _ in range(20)))
     assert sum(isinstance(one, Hold) for one in found) == 3
     assert len(asked) == 1
