@@ -27,6 +27,13 @@ NAMED = {
     "Please rewrite this so that it sounds friendlier.": "rewriting",
     "Fix the spelling.": "rewriting",
     "Hi there! Can you proofread this?": "rewriting",
+    "Write a short poem about rain.": "creative_writing",
+    "Suggest a name for my boat": "creative_writing",
+    "Make a packing list for two days in Berlin": "planning",
+    "Plan a dinner for two.": "planning",
+    "Prove that there are infinitely many primes.": "reasoning",
+    "What is 12 * 7?": "reasoning",
+    "How do I sort a list in Python?": "code",
 }
 
 
@@ -46,9 +53,10 @@ def test_a_long_text_pasted_before_or_behind_it_changes_nothing(ask, task):
     [
         "",
         "What is the capital of France?",
+        "Let f(x) = 3x + 1 for every real x.",
         "Who wrote the first translation of the Bible into German?",
-        "Prove that the sum up to n of the odd numbers is a square.",
-        "Write a function that extracts dates from a string.",
+        "Good morning. Could you look at what I sent you?",
+        "What did the bank plan to do about the notes?",
         "Translate this and summarise it.\n\nSummarise it in French.",  # two tasks
     ],
 )
@@ -61,6 +69,17 @@ def test_they_are_right_as_often_as_they_say_on_our_own_prompts():
     right = [named == row["task"] for row in rows if (named := task_of(row["text"]))]
     assert len(right) > 200
     assert sum(right) / len(right) >= cues.PRECISION
+
+
+def test_a_greeting_is_a_chat_where_it_is_all_there_is():
+    assert task_of("Hey there, how are you?") == "chat"
+    assert task_of("Hey there!\n\nTranslate this into French.") == "translation"
+    assert task_of("Thanks!\nWho wrote Faust?") is None
+
+
+def test_what_is_asked_for_goes_before_the_language_that_a_program_is_in():
+    assert task_of("Summarise what this Python script does:\n\ndef f(x): return x") == "summarization"
+    assert task_of("What does it return?\n\ndef f(x): return x") == "code"
 
 
 def test_a_long_line_is_read_at_its_ends_only():
