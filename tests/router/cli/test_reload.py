@@ -100,6 +100,23 @@ async def test_no_request_fails_while_the_config_is_reloaded_again_and_again(
     assert (await gateway.end()).code == 0
 
 
+async def test_an_answer_under_a_key_is_given_again_after_a_reload(config: ConfigFile, serve) -> None:
+    gateway = await serve()
+    key = {"idempotency-key": "4f6c1c0e"}
+    async with httpx.AsyncClient(base_url=gateway.base_url, timeout=30) as client:
+        first = await client.post("/chat/completions", json=ASK, headers=key)
+        config.change(f"threshold = {THRESHOLD}", "threshold = 0.0")
+        gateway.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while (await ask(client)).headers["x-weighbridge-upstream"] == "small":
+                pass
+        again = await client.post("/chat/completions", json=ASK, headers=key)
+    assert again.content == first.content
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["x-weighbridge-upstream"] == "small"
+    await gateway.end()
+
+
 async def test_a_stream_goes_on_through_a_reload(config: ConfigFile, serve) -> None:
     """C3: a reload during a stream: it ends as it began."""
     config.change('model = "sim-small"', 'model = "sim-small"\ntokens_per_s = 50')
