@@ -37,6 +37,7 @@ _EACH_BY_ITSELF = (
     "each of the %d workers counts the budgets by itself, so %d times as much may pass: "
     '[state] use = "redis" makes them count together'
 )
+SILENT_S = 30  # a worker that says nothing for so long is started anew; one that is being loaded says nothing
 _START_FAILED = 3  # uvicorn's word for a worker that need not be tried again
 
 
@@ -140,6 +141,7 @@ def settings(app: Any, config: Config, **more: Any) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_keep_alive=config.server.idle_timeout_s,  # type: ignore[arg-type]  # the loop takes fractions
         timeout_graceful_shutdown=math.ceil(config.server.drain_s),
+        timeout_worker_healthcheck=SILENT_S,
         **more,
     )
 
