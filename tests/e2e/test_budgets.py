@@ -21,7 +21,7 @@ def test_sixty_four_callers_at_once_never_spend_above_the_cap(start, local, remo
     gateway = start(classifier=HARD, budgets=[{"name": "day", "usd": "0.001", "pressure_from": 1}])
     with ThreadPoolExecutor(64) as callers:
         answers = list(callers.map(lambda _: post(gateway), range(64)))
-    assert {answer.status_code for answer in answers} == {200}
+    assert [answer.text for answer in answers if answer.status_code != 200] == []
     went = [answer.headers["x-weighbridge-upstream"] for answer in answers]
     assert 4 <= went.count("remote") <= 27  # by the worst case at once, or one after the other by the true cost
     assert went.count("local") == len(local.chats) > 0

@@ -57,6 +57,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzzed]:
     with ScriptedUpstream() as upstream:
         upstream.always(lenient)
         config = two_upstreams(upstream.url, upstream.url)
+        config["server"] = {"idle_timeout_s": 3600}  # thinking up a body may take longer than a client may be idle
         config["upstreams"]["chat"] = {**config["upstreams"]["local"], "model": "chat-1", "endpoints": []}
         with ServedGateway(tmp_path_factory.mktemp("fuzz"), config) as gateway:
             target = Fuzzed(gateway, upstream)
