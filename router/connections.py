@@ -88,7 +88,9 @@ class Connection(HttpToolsProtocol):
         super().pause_writing()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._began_s = self.loop.time()  # it was idle
+            self._unset_keepalive_if_required()
         self._read = len(data)
         if self._is_refused:
             self._linger()
@@ -117,6 +119,12 @@ class Connection(HttpToolsProtocol):
         if self._why is not None:
             raise ValueError  # ends the parsing
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None and not self.cycle.more_body:
+            # What an idle connection remembers of its last request is more than it takes itself.
+            self.scope = self.headers = self.cycle = None  # type: ignore[assignment]  # as before the first one
 
     def _wrong(self) -> WeighbridgeError | None:
         """What is wrong with the headers."""
@@ -208,11 +216,12 @@ class Connection(HttpToolsProtocol):
         if self.flow.read_paused:
             self._began_s = now_s  # what we do not read, the client cannot send
             return math.inf
+        if self.timeout_keep_alive_task is not None:
+            return math.inf  # uvicorn's own timer ends an idle connection; any byte stops it
         if self.scope is None or self._is_in_headers:
             return self._began_s + limits.header_s
         if self._is_waiting:
-            # uvicorn's own timer ends an idle connection. Any byte stops it, also one that begins no request.
-            return math.inf if self.timeout_keep_alive_task else self._body_due_s
+            return self._body_due_s
         return self._body_due_s if self.cycle.more_body else math.inf
 
     @property

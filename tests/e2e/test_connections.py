@@ -245,9 +245,22 @@ def test_a_connection_that_was_reset_leaves_nothing_behind(start):
         gc.collect()
 
 
-def open_connections() -> set[int]:
+def open_connections() -> set[Connection]:
     """Those that anything still holds."""
-    return {id(one) for one in gc.get_objects() if type(one) is Connection}
+    return {one for one in gc.get_objects() if type(one) is Connection}
+
+
+def test_an_idle_connection_remembers_nothing_of_its_last_request(start):
+    before = open_connections()
+    gateway = start()
+    with connected(gateway) as client:
+        for _ in range(2):
+            client.sendall(GOOD)
+            assert client.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+            [connection] = open_connections() - before
+            deadline = time.monotonic() + 10
+            while (connection.scope, connection.headers, connection.cycle) != (None, None, None):
+                assert time.monotonic() < deadline
 
 
 # Hostile ones.
