@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from weighbridge.classifiers.base import Assessment
-from weighbridge.policies.base import Situation
+from weighbridge.policies.base import Decision, Situation, Verification
 from weighbridge.policies.cascade import Cascade
 
 shares = st.floats(0, 1)
@@ -17,23 +17,30 @@ def scored(score: float, pressure: float = 0.0) -> Situation:
 
 
 def test_below_the_threshold_the_small_model_drafts():
-    decision = Cascade(accept=0.8, hold_tokens=9).decide(scored(0.3))
-    assert (decision.upstream, decision.fallbacks, decision.reason) == ("slm", ("llm",), "cascade_accepted")
-    assert (decision.detail, decision.threshold) == ("score 0.30 < 0.50, drafted", 0.5)
-    assert decision.verify is not None
-    assert (decision.verify.accept, decision.verify.hold_tokens) == (0.8, 9)
+    cascade = Cascade(accept=0.8, hold_tokens=9, hold_s=1.5, ask_logprobs=False, samples=3)
+    verify = Verification(0.8, 9, 1.5, False, cascade.weights, 3)
+    decision = Decision("slm", ("llm",), "cascade_accepted", "score 0.30 < 0.50, drafted", 0.5, verify)
+    assert cascade.decide(scored(0.3)) == decision
 
 
 def test_from_the_threshold_on_the_large_model_is_asked_at_once():
-    decision = Cascade(threshold=0.4).decide(scored(0.4))
-    assert (decision.upstream, decision.reason, decision.verify) == ("llm", "at_or_above_threshold", None)
+    decision = Decision("llm", ("slm",), "at_or_above_threshold", "score 0.40 >= 0.40", 0.4)
+    assert Cascade(threshold=0.4).decide(scored(0.4)) == decision
 
 
-@pytest.mark.parametrize("assessment", [None, Assessment(0.99, abstained=True)])
-def test_without_a_score_the_small_model_drafts(assessment):
+@pytest.mark.parametrize(
+    ("assessment", "why"), [(None, "no score"), (Assessment(0.99, abstained=True), "abstained")], ids=str
+)
+def test_without_a_score_the_small_model_drafts(assessment, why):
     decision = Cascade().decide(Situation("slm", "llm", 0.5, assessment))
-    assert (decision.upstream, decision.threshold) == ("slm", None)
+    assert (decision.upstream, decision.detail, decision.threshold) == ("slm", f"{why}, drafted", None)
     assert decision.verify is not None
+
+
+def test_pressure_that_changes_the_side_is_told():
+    decision = Cascade().decide(scored(0.5, pressure=0.5))
+    assert (decision.upstream, decision.threshold) == ("slm", 0.75)
+    assert decision.detail == "score 0.50 < 0.75, 0.50 without pressure, drafted"
 
 
 @given(score=shares, one=shares, other=shares)
@@ -46,8 +53,15 @@ def test_less_is_escalated_as_a_budget_is_used_up(score, one, other):
 
 
 def test_with_the_budget_used_up_nothing_is_verified():
-    decision = Cascade().decide(scored(0.99, pressure=1.0))
-    assert (decision.upstream, decision.reason, decision.verify) == ("slm", "budget", None)
+    decision = Cascade().decide(scored(0.3, pressure=1.0))
+    assert (decision.upstream, decision.fallbacks, decision.reason, decision.verify) == (
+        "slm",
+        ("llm",),
+        "budget",
+        None,
+    )
+    assert decision.detail.endswith(", not verified")
+    assert decision.threshold is not None
 
 
 def test_whoever_accepts_everything_verifies_nothing():

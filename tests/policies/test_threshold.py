@@ -54,6 +54,7 @@ def test_an_abstaining_classifier_is_not_believed():
     situation = Situation("slm", "llm", 0.5, Assessment(0.01, abstained=True))
     decision = Threshold().decide(situation)
     assert (decision.upstream, decision.reason, decision.threshold) == ("llm", "abstain", None)
+    assert decision.detail == "unlike what the classifier knows: large"
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "high"])

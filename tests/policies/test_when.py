@@ -53,6 +53,28 @@ def test_the_place_is_spelt_as_in_the_file():
         parse({"any": [{"model": "x"}, {"not": {"pii": ["fone"]}}]})
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"pii": ["fone"]}, "pii[0]: 'fone'"),
+        ({"has_tools": "maybe"}, "has_tools: Input should be a valid boolean (it is 'maybe')"),
+        ({"pii": 5}, "pii: Input should be a valid list (it is 5)"),
+        ({"pii": []}, "pii: List should have at least 1 item after validation, not 0 (it is [])"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(table, said):
+    with pytest.raises(ConditionError) as caught:
+        parse(table)
+    assert str(caught.value).startswith(said)
+    assert "Value error" not in str(caught.value)
+
+
+def test_a_condition_that_is_no_table_has_no_place():
+    with pytest.raises(ConditionError) as caught:
+        parse([])
+    assert not str(caught.value).startswith(":")
+
+
 def test_nesting_has_an_end():
     table = {"has_tools": True}
     for _ in range(MAX_NESTING + 2):
