@@ -42,9 +42,14 @@ clients *names:
 real *arguments:
     "{{ bin }}/python" -m pytest tests/real {{ arguments }}
 
-# Odd bodies by the thousand, over kept connections
+# Odd bodies by the thousand, over kept connections: mutations, and beside them the published shapes
 fuzz many="200000":
-    WEIGHBRIDGE_FUZZ_BODIES={{ many }} "{{ bin }}/python" -m pytest tests/fuzz --capture=no
+    #!/usr/bin/env bash
+    export WEIGHBRIDGE_FUZZ_BODIES={{ many }}
+    "{{ bin }}/python" -m pytest tests/fuzz --capture=no -k published & shapes=$!
+    "{{ bin }}/python" -m pytest tests/fuzz --capture=no -k "not published"
+    mutations=$?
+    wait $shapes && exit $mutations
 
 # Change what counts money and keeps keys in many small ways, and see that a test notices; mutmut has a place of its own
 mutants *arguments:
