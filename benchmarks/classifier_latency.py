@@ -86,9 +86,8 @@ def agreement(folder: Path, data: Path | None) -> dict[str, float]:
     """Scores and embeddings beside sentence-transformers in fp32, on held-out prompts."""
     import numpy as np  # noqa: PLC0415
 
-    from weighbridge.classifiers import window  # noqa: PLC0415
     from weighbridge.classifiers.minilm import SHIPPED, MiniLM  # noqa: PLC0415
-    from weighbridge.classifiers.training import dataset, export, fit, weights  # noqa: PLC0415
+    from weighbridge.classifiers.training import dataset, embed, export, fit, weights  # noqa: PLC0415
     from weighbridge.classifiers.training.build import spearman  # noqa: PLC0415
 
     rows = dataset.load(data)
@@ -96,7 +95,7 @@ def agreement(folder: Path, data: Path | None) -> dict[str, float]:
     rows = rows[np.isin(np.arange(len(rows.prompt)), np.random.default_rng(1).permutation(len(rows.prompt))[:400])]
     encoder, head = fit.open_encoder(SHIPPED), MiniLM()._head
     served = fit.read(rows.prompt, encoder, threads=1)
-    exact = export.reference(weights.find(folder, folder), encoder.tokens_of([window.ends_of(p) for p in rows.prompt]))
+    exact = export.reference(weights.find(folder, folder), encoder.tokens_of([embed.ends_of(p) for p in rows.prompt]))
     scores = [fit.scores(head, inputs) for inputs in (served, fit.Inputs(exact, served.counts))]
     cosine = (exact * served.embedding).sum(1)
     return {

@@ -38,9 +38,9 @@ _NEUTRAL = _LITTLE | frozenset(
     """
         answer answered answers question questions query queries prompt prompts problem problems task tasks
         request requests thing things issue matter case following follows below here next need needs needed want
-        wants require requires required demand demands possible really extremely highly anything nothing
-        something always never even handle solve solved done give given sure possible time work come comes going
-        it's that's here's i've i'm don't can't doesn't cannot
+        wants require requires required demand demands possible really extremely highly even handle solve solved
+        done give given sure possible time work come comes going it's that's here's i've i'm don't can't doesn't
+        cannot
     """.split()  # noqa: SIM905
 )
 # The beginnings of words that tell how hard it is, who should answer, how it should be thought over, what hangs on it.

@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from weighbridge.classifiers import head as heads
-from weighbridge.classifiers import window
 from weighbridge.classifiers.artefacts import OperatingPoint
 from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.evaluation.metrics import Floats
@@ -95,7 +94,7 @@ def _agreement(
     places = np.flatnonzero(rows.held_out)
     places = np.sort(np.random.default_rng(0).permutation(places)[:_COMPARED])
     which = np.isin(np.arange(len(rows.prompt)), places)
-    tokens = encoder.tokens_of([window.ends_of(rows.prompt[i]) for i in places])
+    tokens = encoder.tokens_of([embed.ends_of(rows.prompt[i]) for i in places])
     exact = export.reference(found, tokens)
     served = inputs[which]
     cosine: Floats = (exact * served.embedding).sum(1)

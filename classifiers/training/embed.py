@@ -13,7 +13,7 @@ from weighbridge.classifiers import asides, features, window
 from weighbridge.classifiers.head import Inputs
 from weighbridge.classifiers.minilm import ENCODER, TOKENIZER, Encoder
 
-__all__ = ["EMBEDDING_SIZE", "WINDOW_TOKENS", "Inputs", "inputs_of", "open_encoder", "read"]
+__all__ = ["EMBEDDING_SIZE", "WINDOW_TOKENS", "Inputs", "ends_of", "inputs_of", "open_encoder", "read"]
 
 Singles = NDArray[np.float32]
 
@@ -30,7 +30,7 @@ def open_encoder(artefact: Path) -> Encoder:
 
 def read(prompts: list[str], encoder: Encoder, cache: Path | None = None, threads: int = 2) -> Inputs:
     """Embed with the engine that serves. cache: a folder that remembers embeddings of this very encoder."""
-    ends = [window.ends_of(asides.without(prompt)) for prompt in prompts]
+    ends = [ends_of(prompt) for prompt in prompts]
     known = _remembered(cache)
     keys = [hashlib.sha256(end.encode()).hexdigest() for end in ends]
     missing = list({key: end for key, end in zip(keys, ends, strict=True) if key not in known}.items())
@@ -49,6 +49,11 @@ def read(prompts: list[str], encoder: Encoder, cache: Path | None = None, thread
         np.savez(whole, allow_pickle=False, keys=list(known), values=np.array(list(known.values())))
         whole.replace(cache / "embeddings.npz")  # who stops in the middle leaves the one before
     return inputs_of(np.array([known[key] for key in keys], np.float32).reshape(len(keys), -1), prompts)
+
+
+def ends_of(prompt: str) -> str:
+    """What of a prompt the encoder is given, as the classifier gives it."""
+    return window.ends_of(asides.without(prompt))
 
 
 def inputs_of(embedding: Singles, prompts: list[str]) -> Inputs:

@@ -15,7 +15,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from weighbridge.classifiers import head as heads
-from weighbridge.classifiers import minilm, window
+from weighbridge.classifiers import minilm
 from weighbridge.classifiers.artefacts import KIND, MANIFEST, SCHEMA_VERSION
 from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.minilm import ENCODER, HEAD, TOKENIZER
@@ -98,7 +98,7 @@ def _window(encoder: families.Encoder) -> int:
 
 def _agreement(encoder: families.Encoder, served: minilm.Encoder, prompts: list[str]) -> tuple[float, float]:
     """The cosine of the engine that serves with fp32: the mean, and the least."""
-    tokens = served.tokens_of([window.ends_of(prompt) for prompt in prompts[:: max(1, len(prompts) // _COMPARED)]])
+    tokens = served.tokens_of([embed.ends_of(prompt) for prompt in prompts[:: max(1, len(prompts) // _COMPARED)]])
     found = [float(served.embed(row) @ families.reference(encoder, row)) for row in tokens]
     return float(np.mean(found)), min(found)
 
