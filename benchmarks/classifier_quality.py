@@ -8,10 +8,10 @@ are whole datasets that were never fitted. Then prompts that no head has seen: `
 or expert by the kind that the demo gives them); and texts unlike all of them, on which it is to abstain
 (benchmarks/data/odd_test.jsonl). The bound for known words was chosen with both in view. Last what a change that
 changes no difficulty does to the side that a fresh prompt goes to, read as the gateway reads it; and what claims,
-wishes and gadgets do that another author wrote, who had not seen what we take off (benchmarks/data/asides_test.jsonl;
-which loose words are taken off was narrowed with its genuine prompts in view). Without the data the first part measures
-on prompts of our own alone. --every takes every Nth fresh prompt for the last part, which takes minutes with all of
-them.
+wishes, gadgets and small talk do that other authors wrote, who had not seen what we take off
+(benchmarks/data/asides_test.jsonl; what is taken off was narrowed with its genuine prompts in view). Without the data
+the first part measures on prompts of our own alone. --every takes every Nth fresh prompt for the last part, which takes
+minutes with all of them.
 
 Ends with 1 when a goal is missed: everyday and expert asks told apart at AUROC 0.95; no ranking below length's on what
 was fitted; gadgets raise at most a fifth of the easy prompts; padding lowers at most one hard prompt in fifty.

@@ -1,15 +1,17 @@
 """Asides: what stands round an ask and is no part of the work. It is taken off before a text is scored.
 
-Claims of how hard or how easy the ask is, requests for a large or a small model, demands on the manner of thinking; and
-loose words or marks in front, as gadgets are made that are to buy the large model (Shafran et al., "Rerouting LLM
-Routers", arXiv 2501.01818). Whoever routes by them lets the caller choose. Only what stands at the very beginning or
-end goes, and never all of a text.
+Claims of how hard or how easy the ask is, requests for a large or a small model, demands on the manner of thinking;
+small talk; and loose words or marks in front, as gadgets are made that are to buy the large model (Shafran et al.,
+"Rerouting LLM Routers", arXiv 2501.01818). Whoever routes by them lets the caller choose. Only what stands at the very
+beginning or end goes, and never all of a text.
 """
 
 import re
 
+from weighbridge.classifiers.small_talk import is_small_talk
+
 _READ = 600  # characters at either end in which an aside begins and ends
-_MOST = 6  # sentences taken off at either end
+_MOST = 40  # sentences taken off at either end
 _ROUNDS = 3  # a gadget may stand behind a claim
 _MOST_LOOSE = 4096  # characters of loose words
 _LOOSE = 7  # words in a row without one of the little words that hold sentences together
@@ -18,7 +20,9 @@ _CLAIMED = 0.6  # of the words that say anything
 _CLAIM_WORDS, _CLAIM_CHARS = 3, 240  # so many words at least, so many characters at most
 _KINDS_OF_MARKS = 4  # in a row; of fewer people draw lines and leave blanks
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\s*\n\s*")
+_SENTENCE = re.compile(  # it ends with a mark, a smiley, a line, or where somebody says "anyway"
+    r"(?<=[.!?…☀-➿\U0001f300-\U0001faff])\s+|\s*\n\s*|[,;]?\s+(?=(?:so,? )?anyways?\b)"
+)
 _TITLE = re.compile(r"(?<=:)\s+")
 _MARKS = re.compile(r"(?:[^\w\s]|_){8,200}\s+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")  # noqa: RUF001  # the other apostrophe is meant
@@ -90,7 +94,7 @@ def without(text: str) -> str:
     """The text without the asides at its ends, stripped; never empty where the text is not. Pure."""
     text = text.strip()
     for _ in range(_ROUNDS):
-        rest = _before_claims(_after_claims(_after_loose(_after_marks(text))))
+        rest = _before_sentences(_after_sentences(_after_loose(_after_marks(text))))
         if rest == text:
             break
         text = rest
@@ -123,23 +127,27 @@ def _first_order(words: list[tuple[int, str]]) -> int | None:
     return next((at for at, word in words if word[0].isupper() or word.lower() in _BEGINS), None)
 
 
-def _after_claims(text: str) -> str:
+def _after_sentences(text: str) -> str:
     for _ in range(_MOST):
         gaps = (end.search(text, 0, _READ) for end in (_SENTENCE, _TITLE))
-        claimed = next((gap for gap in gaps if gap and _is_claim(text[: gap.start()])), None)
+        claimed = next((gap for gap in gaps if gap and _is_aside(text[: gap.start()])), None)
         if claimed is None:
             break
         text = text[claimed.end() :]
     return text
 
 
-def _before_claims(text: str) -> str:
+def _before_sentences(text: str) -> str:
     for _ in range(_MOST):
         start = 1 + max(text.rfind(end, max(0, len(text) - _READ)) for end in (". ", "! ", "? ", "\n"))
-        if not start or not _is_claim(text[start:]):
+        if not start or not _is_aside(text[start:]):
             break
         text = text[:start].rstrip()
     return text
+
+
+def _is_aside(sentence: str) -> bool:
+    return _is_claim(sentence) or is_small_talk(sentence.strip())
 
 
 def _is_claim(sentence: str) -> bool:
