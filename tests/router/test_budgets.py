@@ -2,14 +2,16 @@
 
 import asyncio
 import itertools
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
-from weighbridge.budgets import Budget, Budgets, Exhausted, Hold
-from weighbridge.ledger.base import CannotOpen, Spent
-from weighbridge.state.base import Claim, State, Unreachable
+from weighbridge.budgets import HELD_S, Budget, Budgets, Exhausted, Hold
+from weighbridge.ledger.base import CannotOpen, Spent, UnderWay
+from weighbridge.state.base import Claim, Held, State, Unreachable
 from weighbridge.state.memory import Memory
 
 _numbers = itertools.count(1)
@@ -25,9 +27,16 @@ def budgets(*tables: dict, spent: list[Spent] | None = None, state: State | None
 
 
 async def claim(
-    them: Budgets, cost: int = 0, tokens: int = 0, *, caller: str = "ann", is_local: bool = False, counted=frozenset()
+    them: Budgets,
+    cost: int = 0,
+    tokens: int = 0,
+    *,
+    caller: str = "ann",
+    is_local: bool = False,
+    counted=frozenset(),
+    holder: str = "",
 ):
-    kept = {"is_local": is_local, "counted": counted, "holder": f"request/{next(_numbers)}"}
+    kept = {"is_local": is_local, "counted": counted, "holder": holder or f"request/{next(_numbers)}"}
     return await them.claim(caller, "auto", cost=cost, tokens=tokens, **kept)
 
 
@@ -48,6 +57,21 @@ def test_a_span_begins_and_ends_by_the_clock_on_the_wall(zone, per, now, since, 
     budget = Budget(name="b", usd="1", timezone=zone, per=per)
     assert budget.since(at(now)).timestamp() == at(since).timestamp()
     assert budget.left_s(at(now)) == left_s
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ({"usd": "1", "per": "minute"}, '["b","","2026-03-05T22:20:00+00:00"]'),
+        ({"requests": 1, "over": "caller"}, '["b","ann","2026-03-05T00:00:00+00:00"]'),
+        ({"usd": "1", "over": "route", "timezone": "Asia/Kolkata"}, '["b","auto","2026-03-06T00:00:00+05:30"]'),
+        ({"tokens": 1, "per": "month", "timezone": "Europe/Berlin"}, '["b","","2026-03-01T00:00:00+01:00"]'),
+        ({"concurrency": 1, "over": "caller"}, '["b","ann",""]'),
+    ],
+)
+def test_a_counter_has_the_same_name_in_every_gateway(table, key):
+    """The budget, whom it counts, and since when; places have no beginning."""
+    assert Budget(name="b", **table).key("ann", "auto", at("2026-03-05T22:20:30.5")) == key
 
 
 @pytest.mark.parametrize(
@@ -249,3 +273,173 @@ async def test_the_counters_are_rebuilt_once_for_all_who_wait_for_them():
     found = await asyncio.gather(*(claim(them) for _ in range(20)))
     assert sum(isinstance(one, Hold) for one in found) == 3
     assert len(asked) == 1
+
+
+class Noting(Memory):
+    """A store that several gateways share, and that notes what they ask of it."""
+
+    is_shared: ClassVar[bool] = True
+
+    asked: list[Any] = Field(default_factory=list)
+
+    async def take(self, claims: Sequence[Claim]) -> str | None:
+        refused = await super().take(claims)
+        self.asked.append(list(claims))
+        return refused
+
+    async def give(self, amounts: Mapping[str, int]) -> None:
+        self.asked.append(("give", amounts))
+
+    async def leave(self, places: Mapping[str, str]) -> None:
+        self.asked.append(("leave", places))
+
+    async def rebuild(self, levels: Mapping[str, tuple[int, float]], places: Mapping[str, Held] | None = None) -> bool:
+        self.asked.append((levels, places))
+        return await super().rebuild(levels)
+
+
+# A month of Kolkata begins at another moment than any day of UTC, and neither ends within a test but by great bad luck.
+DOLLARS = Budget(name="dollars", usd="2", per="month", timezone="Asia/Kolkata", over="caller")
+CENTS = Budget(name="cents", usd="0.5", per="month", timezone="Asia/Kolkata", at_cap="refuse", routes=("auto",))
+ASKED = Budget(name="asked", requests=3, routes=("", "auto"))
+ANSWERED = Budget(name="answered", requests=9, at_cap="refuse", over="route")
+WORDS = Budget(name="words", tokens=1000, at_cap="refuse", callers=("ann",))
+AT_ONCE = Budget(name="at once", concurrency=2, over="caller")
+PLACES = Budget(name="places", concurrency=5, at_cap="refuse", over="route")
+EVERY = (DOLLARS, CENTS, ASKED, ANSWERED, WORDS, AT_ONCE, PLACES)
+
+
+def key(budget: Budget, caller: str = "ann", route: str = "auto") -> str:
+    return budget.key(caller, route, datetime.now(UTC))
+
+
+def soon(budget: Budget) -> Any:
+    """When the present span ends, give or take."""
+    return pytest.approx(budget.left_s(datetime.now(UTC)), abs=60)
+
+
+def every(state: State, spent: Any = lambda _: [], under_way: Any = lambda _: []) -> Budgets:
+    return Budgets(EVERY, state, spent, under_way)
+
+
+async def test_an_attempt_claims_its_worst_of_every_kind_and_gives_back_what_it_did_not_take():
+    state = Noting()
+    them = every(state)
+    hold = await claim(them, cost=800, tokens=90, holder="r/2", counted={key(ASKED)})
+    assert state.asked[-1] == [
+        Claim(key(DOLLARS), 800, 2_000_000_000, soon(DOLLARS)),
+        Claim(key(CENTS), 800, 500_000_000, soon(CENTS)),
+        Claim(key(ASKED), 0, 3, soon(ASKED)),
+        Claim(key(ANSWERED), 1, 9, soon(ANSWERED)),
+        Claim(key(WORDS), 90, 1000, soon(WORDS)),
+        Claim(key(AT_ONCE), 1, 2, 3600, "r/2"),
+        Claim(key(PLACES), 1, 5, 3600, "r/2"),
+    ]
+    kinds = ("usd", "usd", "requests", "requests", "tokens", "concurrency", "concurrency")
+    amounts = (800, 800, 0, 1, 90, 1, 1)
+    assert hold == Hold(dict(zip(map(key, EVERY), zip(kinds, amounts, strict=True), strict=True)), "r/2")
+    assert hold.requests == {key(ASKED), key(ANSWERED)}
+    await them.settle(hold, cost=100, tokens=95)
+    assert state.asked[-2:] == [
+        ("leave", {key(AT_ONCE): "r/2", key(PLACES): "r/2"}),
+        ("give", {key(DOLLARS): -700, key(CENTS): -700, key(WORDS): 5}),
+    ]
+
+
+async def test_a_local_attempt_claims_from_those_alone_that_refuse():
+    state = Noting()
+    hold = await claim(every(state), cost=0, tokens=90, is_local=True)
+    assert [one.key for one in state.asked[-1]] == [key(CENTS), key(ANSWERED), key(WORDS), key(PLACES)]
+    assert list(hold.amounts) == [key(CENTS), key(ANSWERED), key(WORDS), key(PLACES)]
+
+
+async def test_what_turned_out_as_claimed_is_not_put_right():
+    state = Noting()
+    them = every(state)
+    hold = await claim(them, cost=800, tokens=90, holder="r/1")
+    await them.settle(hold, cost=800, tokens=None)
+    assert state.asked[-1] == ("leave", {key(AT_ONCE): "r/1", key(PLACES): "r/1"})
+
+
+@pytest.mark.parametrize(("table", "wait_s"), [({"concurrency": 1}, 1.0), ({"requests": 1, "per": "month"}, None)])
+async def test_who_finds_a_budget_used_up_is_told_which_one_and_how_long_to_wait(table, wait_s):
+    full = Budget(name="full", at_cap="refuse", **table)
+    them = Budgets([ANSWERED, full], Memory(), lambda _: [], lambda _: [])
+    assert isinstance(await claim(them), Hold)
+    assert await claim(them) == Exhausted(full, wait_s or soon(full))
+
+
+async def test_a_place_that_could_not_be_counted_is_given_back_all_the_same():
+    hold = await claim(every(Away()), cost=800, holder="r/1")
+    assert hold == Hold({key(AT_ONCE): ("concurrency", 1), key(PLACES): ("concurrency", 1)}, "r/1")
+    state = Noting()
+    await every(state).settle(hold, cost=0, tokens=0)
+    assert state.asked == [("leave", {key(AT_ONCE): "r/1", key(PLACES): "r/1"})]
+
+
+async def test_counters_are_rebuilt_from_all_that_the_ledger_holds_of_their_span():
+    def spent(since: datetime) -> list[Spent]:
+        if since == DOLLARS.since(datetime.now(UTC)):
+            return [Spent("ann", "auto", "remote", 900, 7, 50, 5), Spent("ann", None, "local", 70, 9, 90, 9)]
+        assert since == ASKED.since(datetime.now(UTC))
+        return [
+            Spent("ann", "auto", "remote", 300, 3, 20, 2),
+            Spent("bob", "auto", "local", 0, 4, 30, 4),
+            Spent("bob", None, "remote", 40, 2, 10, 1),
+            Spent("ann", "other", "remote", 5, 1, 6, 0),
+        ]
+
+    state = Noting()
+    await every(state, spent).rebuild()
+    levels, places = state.asked[-1]
+    known = [one for one in levels if one.startswith("budgets-")]
+    assert levels == {
+        key(DOLLARS): (900, soon(DOLLARS)),
+        key(CENTS): (900, soon(CENTS)),
+        key(ASKED): (5, soon(ASKED)),
+        key(ANSWERED, route="auto"): (6, soon(ANSWERED)),
+        key(ANSWERED, route=""): (1, soon(ANSWERED)),
+        key(ANSWERED, route="other"): (0, soon(ANSWERED)),
+        key(WORDS): (26, soon(WORDS)),
+        known[0]: (1, 366 * 86400),
+    }
+    assert places == {}
+
+
+def under_way(since: datetime) -> list[UnderWay]:
+    assert since == pytest.approx(datetime.now(UTC) - timedelta(seconds=HELD_S), abs=timedelta(seconds=60))
+    return [
+        UnderWay("ann", "auto", "remote", "r1/1"),
+        UnderWay("bob", None, "remote", "r2/1"),
+        UnderWay("ann", "auto", "local", "r3/1"),
+        UnderWay("ann", "auto", "remote", "r4/2"),
+    ]
+
+
+async def test_those_under_way_have_their_places_when_the_counters_are_rebuilt():
+    state = Noting()
+    await every(state, under_way=under_way).rebuild()
+    assert state.asked[-1][1] == {
+        key(AT_ONCE): Held(["r1/1", "r4/2"], 3600),
+        key(AT_ONCE, "bob"): Held(["r2/1"], 3600),
+        key(PLACES): Held(["r1/1", "r3/1", "r4/2"], 3600),
+        key(PLACES, route=""): Held(["r2/1"], 3600),
+    }
+
+
+@pytest.mark.parametrize(("budget", "state"), [(DOLLARS, Noting()), (PLACES, Memory())])
+async def test_nobody_asks_the_ledger_for_places_that_are_not_counted_or_not_forgotten(budget, state):
+    def unasked(_: datetime) -> list[UnderWay]:
+        raise AssertionError
+
+    await Budgets([budget], state, lambda _: [], unasked).rebuild()
+
+
+async def test_a_store_is_known_once_it_has_counted_for_these_budgets():
+    state = Noting()
+    for _ in range(2):  # as two gateways, or one before and after a reload
+        them = Budgets([DOLLARS], state, lambda _: [], lambda _: [])
+        for _ in range(2):
+            assert isinstance(await claim(them), Hold)
+    rebuilds = [one for one in state.asked if isinstance(one, tuple)]
+    assert (len(rebuilds), len(state.asked)) == (1, 5)
