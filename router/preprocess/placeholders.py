@@ -127,8 +127,16 @@ def _within_string(place: Place, text: str, strings: list[Span]) -> tuple[Place,
     which = bisect_right(strings, (place.start, len(text))) - 1
     if which < 0 or place.start >= strings[which][1]:
         return None
-    inside = Place(place.start, min(place.end, strings[which][1]), place.kind)
+    start = place.start + _slashes_before(place.start, text) % 2  # the letter of an escape is not the value's own
+    inside = Place(start, min(place.end, strings[which][1]), place.kind)
     try:
         return inside, json.loads(f'"{text[inside.start : inside.end]}"', strict=False)
-    except ValueError:  # it begins or ends within an escape
+    except ValueError:  # it ends within an escape
         return None
+
+
+def _slashes_before(end: int, text: str) -> int:
+    start = end
+    while text[start - 1] == "\\":
+        start -= 1
+    return end - start

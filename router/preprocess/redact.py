@@ -119,5 +119,6 @@ def _require_readable(parts: list[Any]) -> None:
 
 
 def _answers_in_json(fields: Fields, dialect: Dialect) -> bool:
-    form = fields.get("response_format") or (fields.get("text") or {}).get("format") or {}
+    text = fields.get("text")
+    form = fields.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
     return dialect.wants_json_schema(fields) or (isinstance(form, dict) and form.get("type") == "json_object")

@@ -20,6 +20,7 @@ Channel = tuple[object, ...]  # whose fragments make up one text
 _ARE_JSON = frozenset({"arguments", "partial_json"})
 _ARE_CONTENT = frozenset({"content", "text"})
 _NAMES = frozenset({"role", "type", "id", "name", "signature"})
+_LAST = ("message_delta", "message_stop", "response.completed", "response.incomplete", "response.failed")
 _SPOKEN = ("text", "thinking", "partial_json")  # what a delta of Messages may hold
 # What the beginning of a placeholder, or of an escaped one, looks like in JSON.
 _SIGNS = (b"<", b"u003", b"&", b"u0026", rb"\\")
@@ -209,8 +210,8 @@ def _spoken(value: Any, steps: tuple[_Step, ...]) -> Iterator[tuple[tuple[_Step,
                 yield from _spoken(inner, (*steps, _Step(key, key)))
     elif isinstance(value, list):
         for place, item in enumerate(value):
-            index = item.get("index", place) if isinstance(item, dict) else place
-            yield from _spoken(item, (*steps, _Step(place, ("item", index))))
+            if isinstance(item, dict):
+                yield from _spoken(item, (*steps, _Step(place, ("item", item.get("index", place)))))
 
 
 def _nested(steps: tuple[_Step, ...], text: str) -> Any:
@@ -231,7 +232,7 @@ def _ends_of(event: Event) -> Iterator[Channel]:
         yield (event.get("index"),)
     elif isinstance(kind, str) and kind.startswith("response.") and kind.endswith(".done"):
         yield (_item_of(event),)
-    elif kind in {"message_delta", "message_stop", "response.completed", "response.incomplete", "response.failed"}:
+    elif kind in _LAST:
         yield ()
 
 

@@ -106,6 +106,17 @@ def test_names_stay_the_same_while_a_conversation_grows():
     assert sent(first)["tools"] == sent(grown)["tools"]
 
 
+def test_names_are_given_in_the_order_of_a_prompt_however_its_fields_are_ordered():
+    fields = ["metadata", "prompt", "input", "messages", "functions", "tools", "instructions", "system"]
+    body = sent({key: f"m{at}@example.com" for at, key in enumerate(fields)})
+    assert body == {key: f"<EMAIL_{8 - at}>" for at, key in enumerate(fields)}
+
+
+def test_what_was_replaced_is_counted_by_its_kind_and_a_value_once():
+    made = prepared(chat(f"{MAIL} {PHONE}", f"{MAIL} other@example.com"))
+    assert made.counts == {"email": 2, "phone": 1}
+
+
 def test_the_order_of_the_fields_is_kept():
     fields = {"messages": [{"role": "user", "content": MAIL}], "model": "auto", "tools": [], "seed": 2**70}
     assert list(sent(fields)) == list(fields)
@@ -164,6 +175,64 @@ def test_arguments_stay_json():
     }
 
 
+TOKEN = '{"card": 4111111111111111}'  # where a name in its place would not be JSON
+
+
+@pytest.mark.parametrize(
+    ("message", "seen"),
+    [
+        ({"arguments": f' ["{MAIL}"]'}, {"arguments": ' ["<EMAIL_1>"]'}),
+        ({"arguments": CARD}, {"arguments": "<CARD_1>"}),
+        ({"content": TOKEN}, {"content": '{"card": <CARD_1>}'}),
+        ({"input": {"arguments": TOKEN}}, {"input": {"arguments": '{"card": <CARD_1>}'}}),
+        ({"input": {"content": [{"type": "x"}, MAIL]}}, {"input": {"content": [{"type": "x"}, "<EMAIL_1>"]}}),
+        ({"content": [MAIL, {"type": "text", "text": PHONE}]}, {"content": [
+            "<EMAIL_1>", {"type": "text", "text": "<PHONE_1>"}]}),
+        ({"content": f"data: {MAIL}"}, {"content": "data: <EMAIL_1>"}),
+        ({"content": f"see data:x;base64,QUJD of {MAIL}"}, {"content": "see data:x;base64,QUJD of <EMAIL_1>"}),
+        ({"role": "user", "n": 1, "content": MAIL}, {"role": "user", "n": 1, "content": "<EMAIL_1>"}),
+    ],
+)  # fmt: skip
+def test_a_value_is_replaced_by_where_it_stands(message, seen):
+    assert sent({"messages": [message]}) == {"messages": [seen]}
+
+
+def test_what_an_application_tags_a_request_with_is_data():
+    tags = {"user_id": MAIL, "name": PHONE, "content": [{"type": "odd"}], "n": 1}
+    assert sent(chat("hi", metadata=tags))["metadata"] == {**tags, "user_id": "<EMAIL_1>", "name": "<PHONE_1>"}
+
+
+@pytest.mark.parametrize("key", ["input", "prompt"])
+def test_a_prompt_may_be_several_texts_and_messages(key):
+    items = [MAIL, {"role": "user", "content": PHONE}, {"type": "message", "role": "user", "content": CARD}]
+    assert sent({key: items}, RESPONSES) == {
+        key: [
+            "<EMAIL_1>",
+            {"role": "user", "content": "<PHONE_1>"},
+            {"type": "message", "role": "user", "content": "<CARD_1>"},
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("dialect", "fields", "is_json"),
+    [
+        (CHAT, chat(MAIL), False),
+        (CHAT, chat(MAIL, modalities=["text"]), False),
+        (CHAT, chat(MAIL, response_format={"type": "text"}), False),
+        (CHAT, chat(MAIL, response_format="json_object", text="words"), False),
+        (CHAT, chat(MAIL, response_format={"type": "json_object"}), True),
+        (CHAT, chat(MAIL, response_format={"type": "json_schema", "json_schema": {"name": "x"}}), True),
+        (RESPONSES, {"input": MAIL, "text": {"verbosity": "low"}}, False),
+        (RESPONSES, {"input": MAIL, "text": {"format": {"type": "text"}}}, False),
+        (RESPONSES, {"input": MAIL, "text": {"format": {"type": "json_object"}}}, True),
+        (RESPONSES, {"input": MAIL, "text": {"format": {"type": "json_schema", "name": "x", "schema": {}}}}, True),
+    ],
+)
+def test_it_is_known_whether_the_answer_will_be_json(dialect, fields, is_json):
+    assert prepared(fields, dialect).undo.is_json is is_json
+
+
 def test_what_servers_read_is_left_alone():
     fields = chat(
         "hi " + MAIL, tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
@@ -185,6 +254,11 @@ def test_what_servers_read_is_left_alone():
         (CHAT, chat("hi", seed=4111111111111111), "credit_card"),
         (CHAT, {"model": "auto", "messages": [{"role": "user", "name": MAIL, "content": "hi"}]}, "email"),
         (CHAT, chat("hi", metadata={MAIL: "x"}), "email"),
+        (CHAT, chat("hi", user_id=MAIL), "email"),
+        (CHAT, {"messages": [{"role": "assistant", "arguments": f" {TOKEN}"}]}, "credit_card"),
+        (CHAT, {"messages": [{"role": "assistant", "arguments": f"[{TOKEN}]"}]}, "credit_card"),
+        (COMPLETIONS, {"prompt": ["hi", [1, 2]]}, "tokens"),
+        (RESPONSES, {"input": [{"content": "neither type nor role"}]}, "None"),
         (COMPLETIONS, {"model": "auto", "prompt": [1, 2, 3]}, "tokens"),
         (EMBEDDINGS, {"model": "auto", "input": MAIL}, "/embeddings"),
         (Opaque("/audio/speech"), {"model": "auto", "input": MAIL}, "/audio/speech"),
