@@ -14,7 +14,7 @@ from weighbridge.classifiers.artefacts import KIND, MANIFEST, SCHEMA_VERSION, Op
 from weighbridge.classifiers.base import TASKS
 from weighbridge.classifiers.evaluation.metrics import Interval
 from weighbridge.classifiers.training.dataset import OWN, SOURCES, Rows
-from weighbridge.classifiers.training.embed import EMBEDDING_SIZE, WINDOW_TOKENS
+from weighbridge.classifiers.training.embed import EMBEDDING_SIZE, LAYERS, WINDOW_TOKENS
 from weighbridge.classifiers.training.evaluate import HEAD, LENGTH, Line, as_markdown
 from weighbridge.classifiers.training.weights import PACKAGE, WEIGHTS, WEIGHTS_SHA256
 
@@ -60,6 +60,7 @@ def write(out: Path, name: str, rows: Rows, findings: Findings) -> None:
         "encoder": {
             "model": "sentence-transformers/all-MiniLM-L6-v2",
             "licence": "Apache-2.0",
+            "layers": LAYERS,
             "taken_from": f"the Python package {PACKAGE}",
             WEIGHTS: WEIGHTS_SHA256,
         },
@@ -76,7 +77,7 @@ def write(out: Path, name: str, rows: Rows, findings: Findings) -> None:
 
 def name_of(head: bytes) -> str:
     """The version of an artefact: what it is, and which head."""
-    return f"minilm-l6-1.{hashlib.sha256(head).hexdigest()[:8]}"
+    return f"minilm-l6-2.{hashlib.sha256(head).hexdigest()[:8]}"
 
 
 def record(path: Path) -> dict[str, object]:
@@ -156,6 +157,7 @@ def _card(name: str, rows: Rows, findings: Findings) -> str:
         abstained=", ".join(f"`{dataset}` {share:.3f}" for dataset, share in findings.abstained.items()),
         task=f"it names one for {findings.task_share:.2f} of them, and of those {findings.task_accuracy:.2f} are right",
         window=WINDOW_TOKENS,
+        layers=LAYERS,
     )
 
 
@@ -166,11 +168,11 @@ give. Written by `python -m weighbridge.classifiers.training`; every figure here
 
 ## What it is
 
-The sentence encoder all-MiniLM-L6-v2 (Apache-2.0), frozen, in int8 ONNX with mean pooling and norm inside; a few counts
-(length, symbols, telling words); and three small models whose sum goes through a logistic calibration: a weight for
-each word, a kernel machine over a thousand remembered prompts (its landmarks), and a hundred randomised trees. A
-softmax on the same embedding names the kind of task. It reads {window} tokens: of a longer text the first and the last,
-never the middle.
+The sentence encoder all-MiniLM-L6-v2 (Apache-2.0), frozen, the first {layers} of its six layers, in int8 ONNX with mean
+pooling and norm inside; a few counts (length, symbols, telling words); and three small models whose sum goes through a
+logistic calibration: a weight for each word, a kernel machine over a thousand remembered prompts (its landmarks), and a
+hundred randomised trees. A softmax on the same embedding names the kind of task. It reads {window} tokens: of a longer
+text the first and the last, never the middle.
 
 Where no landmark is near, or it has met too few of the words, it abstains, and the policy decides without a score
 (reason `abstain`). The first bound is where about one in a hundred rows of the fitted kinds would be taken for strange,

@@ -13,10 +13,13 @@ from weighbridge.classifiers import asides, features, window
 from weighbridge.classifiers.head import Inputs
 from weighbridge.classifiers.minilm import ENCODER, TOKENIZER, Encoder
 
-__all__ = ["EMBEDDING_SIZE", "WINDOW_TOKENS", "Inputs", "ends_of", "inputs_of", "open_encoder", "read"]
+__all__ = ["EMBEDDING_SIZE", "LAYERS", "WINDOW_TOKENS", "Inputs", "ends_of", "inputs_of", "open_encoder", "read"]
 
 Singles = NDArray[np.float32]
 
+# Of six. The others turn what these know into likeness of meaning, which is not what a head asks for: on public outcomes
+# it ranks as well without them, in half of the time (benchmarks/layers.py).
+LAYERS = 3
 WINDOW_TOKENS = 128
 EMBEDDING_SIZE = 384
 

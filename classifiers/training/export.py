@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from weighbridge.classifiers.training import graph
+from weighbridge.classifiers.training.embed import LAYERS
 
 
 def write_encoder(weights: Path, path: Path) -> None:
@@ -18,7 +19,7 @@ def write_encoder(weights: Path, path: Path) -> None:
     tensors = {name: tensor.float().numpy() for name, tensor in model.state_dict().items()}
     content = graph.bert(
         tensors,
-        layers=config.num_hidden_layers,
+        layers=LAYERS,
         heads=config.num_attention_heads,
         epsilon=config.layer_norm_eps,
     )
@@ -33,8 +34,10 @@ def write_tokenizer(weights: Path, path: Path) -> None:
 
 
 def reference(weights: Path, tokens: list[list[int]]) -> NDArray[np.float32]:
-    """The embeddings of sentence-transformers in fp32, for the same tokens."""
+    """The embeddings of sentence-transformers in fp32, for the same tokens, after the same layers."""
     model = SentenceTransformer(str(weights), device="cpu")
+    encoder = model[0].auto_model.encoder
+    encoder.layer = encoder.layer[:LAYERS]
     rows = []
     with torch.inference_mode():
         for row in tokens:

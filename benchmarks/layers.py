@@ -1,0 +1,82 @@
+"""After which layer of MiniLM to read it: how well heads on the states of each rank public outcomes (APGR, in-domain).
+
+    python benchmarks/layers.py --weights DIR [--data DIR] [--cache DIR] [--only DATASET ...]
+
+In fp32, so what int8 costs is not in it. Settings, splits and intervals are those of quality.py. Wants torch (the
+`train` extra). Embedding takes minutes, and so does fitting for each layer. --cache keeps the states.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from quality import Study, labels_of, of_other_splits, study
+from rig.routing import table
+from sentence_transformers import SentenceTransformer
+
+from weighbridge.classifiers.evaluation import comparison
+from weighbridge.classifiers.head import Inputs
+from weighbridge.classifiers.minilm import SHIPPED
+from weighbridge.classifiers.training import embed
+
+LAYERS = (3, 4, 5, 6)
+ROUNDS = 200
+
+
+def states(model: torch.nn.Module, tokens: list[list[int]]) -> NDArray[np.float32]:
+    """(N, layers, size): the mean over the tokens after each layer, of length 1."""
+    found = np.zeros((len(tokens), len(LAYERS), model.config.hidden_size), np.float32)  # type: ignore[union-attr]
+    with torch.inference_mode():
+        for i, row in enumerate(tokens):
+            ids = torch.tensor([row])
+            after = model(ids, torch.ones_like(ids), torch.zeros_like(ids), output_hidden_states=True).hidden_states
+            found[i] = torch.nn.functional.normalize(torch.stack([after[n][0].mean(0) for n in LAYERS]), dim=1).numpy()
+    return found
+
+
+def kept(path: Path | None, model: torch.nn.Module, prompts: list[str]) -> NDArray[np.float32]:
+    if path and path.is_file():
+        return np.load(path)
+    encoder = embed.open_encoder(SHIPPED)
+    found = states(model, encoder.tokens_of([embed.ends_of(prompt) for prompt in prompts]))
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, found)
+    return found
+
+
+def rows_of(all_rows: Study, name: str, model: torch.nn.Module, cache: Path | None) -> list[tuple[str, ...]]:
+    rows = all_rows.rows[all_rows.rows.dataset == name]
+    after = kept(cache / f"{name}.npy" if cache else None, model, rows.prompt)
+    plain = embed.inputs_of(after[:, -1], rows.prompt)
+    found = []
+    for place, layer in enumerate(LAYERS):
+        score = of_other_splits(rows, Inputs(np.ascontiguousarray(after[:, place]), plain.counts, plain.words))
+        line = comparison.line("", labels_of(rows), score, float(np.median(score)), rounds=ROUNDS)
+        found.append((name, str(layer), f"{len(score):,}", str(line.apgr)))
+        print(f"{name}, layer {layer}: {line.apgr}", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True, help="a folder with the model")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="(default: %(default)s)")
+    parser.add_argument("--cache", type=Path, help="a folder that keeps the states")
+    parser.add_argument("--only", nargs="*", metavar="DATASET", help="some of the datasets")
+    given = parser.parse_args()
+    all_rows = study(given.data, None, is_quick=False)
+    model = SentenceTransformer(str(given.weights), device="cpu")[0].auto_model.eval()
+    lines = [("dataset", "after layer", "rows", "APGR")]
+    for name in given.only or all_rows.names:
+        lines += rows_of(all_rows, name, model, given.cache)
+    print(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n\n{table(lines)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
