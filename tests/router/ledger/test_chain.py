@@ -4,7 +4,9 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing as ending
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import postgres
 import pytest
@@ -12,7 +14,18 @@ from bookkeeping import closing, opening, record, reservation, settlement
 
 from weighbridge.ledger import _sqlite_schema as schema
 from weighbridge.ledger.base import CannotOpen, Ledger
-from weighbridge.ledger.chain import ATTEMPT_COLUMNS, GENESIS, REQUEST_COLUMNS, Audit, audit, digest
+from weighbridge.ledger.chain import (
+    ATTEMPT_COLUMNS,
+    GENESIS,
+    REQUEST_COLUMNS,
+    SHOWN,
+    Audit,
+    Finding,
+    Link,
+    Row,
+    audit,
+    digest,
+)
 from weighbridge.ledger.postgres import Postgres
 from weighbridge.ledger.sqlite import SQLite
 
@@ -317,3 +330,183 @@ def test_a_column_that_comes_later_leaves_older_digests_as_they_were() -> None:
     assert digest(GENESIS, ("a", 1, None), [("a", 1)]) == digest(GENESIS, ("a", 1, None, None), [("a", 1, None)])
     assert digest(GENESIS, ("a", 1), []) != digest(GENESIS, ("a", 1.0), [])
     assert digest(GENESIS, ("a", None, 1), []) != digest(GENESIS, ("a", 1), [])
+
+
+REQUEST = dict.fromkeys(REQUEST_COLUMNS) | {
+    "request_id": "r1",
+    "status": "settled",
+    "attempts": 1,
+    "input_tokens": 7,
+    "output_tokens": 8,
+    "cached_tokens": 0,
+    "cost_nano_usd": 5,
+}
+ATTEMPT = dict.fromkeys(ATTEMPT_COLUMNS) | {
+    "request_id": "r1",
+    "attempt_no": 1,
+    "status": "settled",
+    "upstream": "here",
+    "location": "local",
+    "input_tokens": 7,
+    "output_tokens": 8,
+    "cached_tokens": 0,
+    "cost_nano_usd": 5,
+}
+CHANGED = "is not what was closed: its row, one of its attempts or its place in the chain was changed"
+ADDED = "is closed, and not in the chain: it was added afterwards, or cut out of it"
+Change = dict[str, Any]
+
+
+def row(of: Change, **changes: Any) -> Row:
+    return tuple((of | changes).values())
+
+
+def chained(request: Change, *attempts: Change) -> Link:
+    """The first request of a chain: what it says of itself, and what its attempts say, but for these changes."""
+    rows = [row(ATTEMPT, **changes) for changes in attempts]
+    whole = row(REQUEST, **{"attempts": len(rows)} | request)
+    return Link(1, digest(GENESIS, whole, rows), "r1", whole, rows)
+
+
+def said_of(*links: Link) -> list[str]:
+    found = audit(links)
+    assert found.count == len(found.findings)
+    assert found.is_fine is (not found.findings)
+    return [what for _, what in found.findings]
+
+
+def following(*names: str) -> list[Link]:
+    """A chain of requests of one attempt each."""
+    head, links = GENESIS, []
+    for no, name in enumerate(names, 1):
+        request, attempts = row(REQUEST, request_id=name), [row(ATTEMPT, request_id=name)]
+        head = digest(head, request, attempts)
+        links.append(Link(no, head, name, request, attempts))
+    return links
+
+
+def test_a_digest_is_that_of_the_one_before_and_the_rows_as_json() -> None:
+    """What was hashed by any version has to come out the same in every later one."""
+    text = b'[["a",1.5,null,"\xc3\xa9"],[["a",1],["a",2,0.25]]]'
+    rows = [("a", 1, None), ("a", 2, 0.25)]
+    assert digest(b"\x07" * 32, ("a", 1.5, None, "é", None), rows) == sha256(b"\x07" * 32 + text).digest()
+    assert digest(GENESIS, (None, None), [(None,)]) == sha256(bytes(32) + b"[[],[[]]]").digest()
+
+
+def test_a_chain_that_holds_is_counted() -> None:
+    links = following("a", "b", "c")
+    assert audit(links) == Audit(requests=3, attempts=3, no=3, head=links[2].digest or b"")
+    assert audit([]) == Audit(requests=0, open=0, attempts=0, fenced=0, fenced_remote=0, no=0, head=bytes(32), count=0)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "is_anchored"),
+    [(None, None), (GENESIS, True), (following("a")[0].digest, True), (following("a", "b")[1].digest, True),
+     (b"\x01" * 32, False), (following("b")[0].digest, False)],
+)  # fmt: skip
+def test_only_a_digest_that_is_in_the_chain_is_anchored(anchor: bytes | None, is_anchored: bool | None) -> None:
+    outside = Link(None, None, "open", row(REQUEST, status="sent", attempts=0), [])
+    found = audit([*following("a", "b", "c"), outside], anchor)
+    assert (found.anchored, found.is_fine) == (is_anchored, is_anchored is not False)
+
+
+def test_after_what_is_wrong_the_chain_goes_on_from_what_stands_there() -> None:
+    a, b, c, d = following("a", "b", "c", "d")
+    changed = b._replace(request=row(REQUEST, request_id="b", caller="somebody else"))
+    assert audit([a, changed, c]).findings == [Finding("b", CHANGED)]
+    assert audit([a, b._replace(request=None), c]).findings == [
+        Finding("b", "is in the chain, and its row was removed"),
+    ]
+    found = audit([b, d])
+    assert (found.no, found.head) == (4, d.digest)
+    assert found.findings == [
+        Finding("b", "comes as number 2 of the chain, and 1 is missing before it"),
+        Finding("b", CHANGED),
+        Finding("d", "comes as number 4 of the chain, and 3 is missing before it"),
+        Finding("d", CHANGED),
+    ]
+
+
+@pytest.mark.parametrize("status", ["reserved", "sent"])
+def test_what_was_opened_again_is_told_from_what_was_changed(status: str) -> None:
+    (link,) = following("a")
+    again = link._replace(request=row(REQUEST, request_id="a", status=status))
+    found = audit([again])
+    assert found.findings == [Finding("a", f"was closed, and is {status} again")]
+    assert (found.requests, found.open, found.no, found.head) == (1, 1, 1, link.digest)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("reserved", []), ("sent", []), ("settled", [ADDED]), ("released", [ADDED]), ("unknown", [ADDED])],
+)
+def test_only_open_requests_may_be_outside_the_chain(status: str, expected: list[str]) -> None:
+    link = Link(None, None, "r1", row(REQUEST, status=status), [row(ATTEMPT)])
+    found = audit([link])
+    assert found.findings == [Finding("r1", what) for what in expected]
+    assert (found.requests, found.open, found.attempts, found.no, found.head) == (1, not expected, 1, 0, GENESIS)
+
+
+def test_attempts_of_nothing_are_named_and_not_counted_as_a_request() -> None:
+    found = audit([*following("a"), Link(None, None, "lone", None, [row(ATTEMPT)])])
+    assert found.findings == [Finding("lone", "has attempts, and no row of its own")]
+    assert (found.requests, found.attempts, found.no) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("status", ["settled", "sent"])
+def test_each_attempt_outside_its_fence_is_named(status: str) -> None:
+    away = {"upstream": "cloud", "location": "remote"}
+    attempts = [row(ATTEMPT, attempt_no=no, **changes) for no, changes in enumerate([{}, away, away], 1)]
+    request = row(REQUEST, status=status, attempts=3, cost_nano_usd=15)
+    links = [
+        Link(None, None, "r1", (*request[:8], "local", *request[9:]), attempts),
+        Link(None, None, "r1", request, attempts),
+        Link(None, None, "r1", (*request[:8], "local", *request[9:]), [row(ATTEMPT)] * 3),
+    ]
+    found = audit(links)
+    assert (found.requests, found.attempts, found.fenced, found.fenced_remote) == (3, 9, 2, 2)
+    assert [tuple(one) for one in found.findings if one.what != ADDED] == [
+        ("r1", "had to stay local, and attempt 2 went to cloud (remote)"),
+        ("r1", "had to stay local, and attempt 3 went to cloud (remote)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "attempts", "expected"),
+    [
+        ({}, [{}], []),
+        ({"cost_nano_usd": 0, **dict.fromkeys(["input_tokens", "output_tokens", "cached_tokens"], 3)}, [], []),
+        ({"cost_nano_usd": 12}, [{"cost_nano_usd": 7}, {}], []),
+        ({"cost_nano_usd": None}, [{"cost_nano_usd": None}], []),
+        ({"attempts": 2}, [{}], ["counts 2 attempts, and has 1"]),
+        ({"attempts": 0}, [{}], ["counts 0 attempts, and has 1"]),
+        ({"cost_nano_usd": 6}, [{}], ["cost 6 nano-USD, and its attempts cost 5"]),
+        ({"cost_nano_usd": 5}, [{}, {"cost_nano_usd": None}],
+         ["cost 5 nano-USD, and its attempts cost 5 and more that is unknown"]),
+        ({"cost_nano_usd": 5}, [{}, {}], ["cost 5 nano-USD, and its attempts cost 10"]),
+        ({"cost_nano_usd": None}, [{}], ["does not know its cost, and its attempts know theirs"]),
+        ({"cost_nano_usd": None, "status": "released"}, [{}], ["does not know its cost, and its attempts know theirs"]),
+        ({"cost_nano_usd": None, "status": "unknown"}, [{}], []),
+        ({}, [{"status": "reserved"}], ["is closed, and its attempt 1 is reserved"]),
+        ({"status": "unknown"}, [{"status": "sent"}], ["is closed, and its attempt 1 is sent"]),
+        ({"input_tokens": 1}, [{}], ["has 1 input_tokens, and its last attempt 7"]),
+        ({"output_tokens": None}, [{}], ["has None output_tokens, and its last attempt 8"]),
+        ({"cached_tokens": 2}, [{}], ["has 2 cached_tokens, and its last attempt 0"]),
+        ({"cached_tokens": 2, "status": "unknown"}, [{}], []),
+        ({"input_tokens": 9, "cost_nano_usd": 10}, [{}, {"input_tokens": 9}], []),
+        ({"input_tokens": 9, "cost_nano_usd": 10}, [{"input_tokens": 9}, {}],
+         ["has 9 input_tokens, and its last attempt 7"]),
+    ],
+)  # fmt: skip
+def test_a_closed_request_says_what_its_attempts_say(
+    request_: Change, attempts: list[Change], expected: list[str]
+) -> None:
+    assert said_of(chained(request_, *attempts)) == expected
+
+
+def test_beyond_a_hundred_findings_the_rest_are_counted() -> None:
+    links = [Link(None, None, f"{i}", None, []) for i in range(103)]
+    found = audit(links)
+    assert (found.count, found.is_fine) == (103, False)
+    assert [name for name, _ in found.findings] == [f"{i}" for i in range(SHOWN)]
+    assert len(found.findings) == 100
