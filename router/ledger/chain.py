@@ -159,13 +159,13 @@ def _check_link(found: Audit, link: Link) -> None:
     if link.request is None:
         found.find(link.request_id, "is in the chain, and its row was removed")
     elif digest(found.head, link.request, link.attempts) != link.digest:
-        found.find(link.request_id, _difference(link))
+        found.find(link.request_id, _difference(link.request))
     # Whatever is wrong with this one, the next one is measured against what stands here.
     found.no, found.head = link.no, link.digest
 
 
-def _difference(link: Link) -> str:
-    status = link.request[REQUEST_COLUMNS.index("status")] if link.request else None
+def _difference(request: Row) -> str:
+    status = request[REQUEST_COLUMNS.index("status")]
     if status in {"reserved", "sent"}:
         return f"was closed, and is {status} again"
     return "is not what was closed: its row, one of its attempts or its place in the chain was changed"

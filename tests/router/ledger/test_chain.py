@@ -368,13 +368,6 @@ def chained(request: Change, *attempts: Change) -> Link:
     return Link(1, digest(GENESIS, whole, rows), "r1", whole, rows)
 
 
-def said_of(*links: Link) -> list[str]:
-    found = audit(links)
-    assert found.count == len(found.findings)
-    assert found.is_fine is (not found.findings)
-    return [what for _, what in found.findings]
-
-
 def following(*names: str) -> list[Link]:
     """A chain of requests of one attempt each."""
     head, links = GENESIS, []
@@ -442,9 +435,10 @@ def test_what_was_opened_again_is_told_from_what_was_changed(status: str) -> Non
 )
 def test_only_open_requests_may_be_outside_the_chain(status: str, expected: list[str]) -> None:
     link = Link(None, None, "r1", row(REQUEST, status=status), [row(ATTEMPT)])
-    found = audit([link])
-    assert found.findings == [Finding("r1", what) for what in expected]
-    assert (found.requests, found.open, found.attempts, found.no, found.head) == (1, not expected, 1, 0, GENESIS)
+    found = audit([link, link])
+    assert found.findings == [Finding("r1", what) for what in expected] * 2
+    is_open = 0 if expected else 2
+    assert (found.requests, found.open, found.attempts, found.no, found.head) == (2, is_open, 2, 0, GENESIS)
 
 
 def test_attempts_of_nothing_are_named_and_not_counted_as_a_request() -> None:
@@ -501,7 +495,16 @@ def test_each_attempt_outside_its_fence_is_named(status: str) -> None:
 def test_a_closed_request_says_what_its_attempts_say(
     request_: Change, attempts: list[Change], expected: list[str]
 ) -> None:
-    assert said_of(chained(request_, *attempts)) == expected
+    found = audit([chained(request_, *attempts)])
+    assert found.findings == [Finding("r1", what) for what in expected]
+    assert (found.count, found.is_fine) == (len(expected), not expected)
+
+
+def test_rows_of_another_shape_are_not_read_under_wrong_names() -> None:
+    (link,) = following("a")
+    for odd in (link._replace(request=row(REQUEST)[:-1]), link._replace(attempts=[row(ATTEMPT)[:-1]])):
+        with pytest.raises(ValueError, match="shorter"):
+            audit([odd])
 
 
 def test_beyond_a_hundred_findings_the_rest_are_counted() -> None:
