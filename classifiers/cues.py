@@ -5,12 +5,12 @@ names a programming language, or is written in one, is about code where nothing 
 """
 
 import re
+from itertools import pairwise
 
 PRECISION = 0.95  # how often they are right, at least, on the prompts of our own
 
 _POLITE = r"(?:please|kindly|now|(?:can|could|would|will) you(?: please)?|i (?:want|need) you to|bitte|por favor)"
-# At the start of a line or of a sentence.
-_START = rf"(?:^|[.!?)\"']\s+)(?:{_POLITE},?\s+)?"
+_STARTS = re.compile(r"^|[.!?)\"']\s+")  # of a line or of a sentence
 _REACH = 240  # characters of the first line, and of the last, that are read
 
 _LANGUAGE = "(?:english|french|german|spanish|italian|portuguese|dutch|polish|latin|japanese|chinese)"
@@ -107,19 +107,27 @@ _CHAT = re.compile(
       | tell\ me\ (?:a|another|some)\ (?:\w+\ )?jokes?[\s!.?]* )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_PROGRAM = re.compile(
-    r"""\b(?: python | javascript | typescript | java | kotlin | golang | rust | sql | postgres(?:ql)? | sqlite | mysql
-          | bash | shell\ script | powershell | css | html | json | yaml | xml | numpy | pandas | react | vue | django
-          | flask | fastapi | node(?:\.js)? | npm | docker(?:file)? | kubernetes | terraform | ansible | git | github
-          | vim | linux\ command | unit\ tests? | one-liner | refactor | debug | stack\ trace | segfault | asyncio
-          | regex | regular\ expression | api\ endpoint | rest\ (?:api|endpoint) | type\ hints? | compiler? | c\+\+
-        )(?!\w)
-      | \bc\# | ```
-      # As programs write it: "Let x = 5" and "From the text:" are no code.
-      | ^\s*(?:(?-i:def|class|import|from|function|const|let|var|fn|public)|select|\#include)\ \S+.*[({;:=*]""",
-    re.IGNORECASE | re.VERBOSE,
+_PROGRAMS = frozenset(
+    """
+        python javascript typescript java kotlin golang rust sql postgres postgresql sqlite mysql bash powershell css
+        html json yaml xml numpy pandas react vue django flask fastapi node node.js npm docker dockerfile kubernetes
+        terraform ansible git github vim refactor debug segfault asyncio regex compile compiler c++ c#
+    """.split()  # noqa: SIM905  # a list of words reads better as words
 )
-_CUES = tuple((task, re.compile(f"{_START}(?:{'|'.join(words)})", re.IGNORECASE)) for task, words in _WORDS.items())
+_PROGRAM_PAIRS = frozenset(
+    {
+        "shell script", "linux command", "unit test", "unit tests", "one liner", "stack trace", "regular expression",
+        "api endpoint", "rest api", "rest endpoint", "type hint", "type hints",
+    }
+)  # fmt: skip
+_TOKEN = re.compile(r"[\w+#.]+")
+# As programs write it: "Let x = 5" and "From the text:" are no code.
+_PROGRAM = re.compile(
+    r"\s*(?:(?-i:def|class|import|from|function|const|let|var|fn|public)|select|#include) \S+.*[({;:=*]", re.IGNORECASE
+)
+_CUES = tuple(
+    (task, re.compile(rf"(?:{_POLITE},?\s+)?(?:{'|'.join(words)})", re.IGNORECASE)) for task, words in _WORDS.items()
+)
 
 
 def task_of(ask: str) -> str | None:
@@ -128,9 +136,16 @@ def task_of(ask: str) -> str | None:
     if not lines:
         return None
     ends = dict.fromkeys((lines[0].strip()[:_REACH], lines[-1].strip()[-_REACH:]))
-    found = {task for task, cue in _CUES if any(cue.search(line) for line in ends)}
-    if not found and any(_PROGRAM.search(line) for line in ends):
+    starts = [(line, found.end()) for line in ends for found in _STARTS.finditer(line)]
+    found = {task for task, cue in _CUES if any(cue.match(line, start) for line, start in starts)}
+    if not found and any(map(_is_of_programs, ends)):
         found.add("code")
     if _CHAT.fullmatch(ask.strip()):  # the whole of it: else it is a greeting before an ask
         found.add("chat")
     return found.pop() if len(found) == 1 else None
+
+
+def _is_of_programs(line: str) -> bool:
+    words = [token.strip(".") for token in _TOKEN.findall(line.lower())]
+    names = not _PROGRAMS.isdisjoint(words) or not _PROGRAM_PAIRS.isdisjoint(map(" ".join, pairwise(words)))
+    return names or "```" in line or bool(_PROGRAM.match(line))

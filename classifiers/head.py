@@ -10,6 +10,7 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Inputs:
         return len(self.embedding)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Head:
     """What a head holds, by its shapes.
 
@@ -114,6 +115,12 @@ class Head:
         weights = np.exp(logits - logits.max())
         task = int(weights.argmax())
         return Verdict(score, task, float(weights[task] / weights.sum()), abstained)
+
+    @cached_property
+    def landmark_squares(self) -> Array:
+        """(M,): the squared length of each landmark's counts."""
+        found: Array = (self.landmark_counts * self.landmark_counts).sum(1)
+        return found
 
     def lexical(self, counts: Array) -> Array:
         scaled: Array = np.clip((counts - self.lexical_mean) / self.lexical_scale, -4, 4)
@@ -189,8 +196,7 @@ def _kernel(head: Head, embedding: Array, lexical: Array) -> Floats:
     width, weight = head.kernel
     # Embeddings have length 1: their squared distance is 2 - 2 cos.
     distance = 2 - 2 * (embedding @ head.landmarks.T)
-    own, theirs = lexical, head.landmark_counts
-    squares = (own * own).sum(1)[:, None] + (theirs * theirs).sum(1) - 2 * (own @ theirs.T)
+    squares = (lexical * lexical).sum(1)[:, None] + head.landmark_squares - 2 * (lexical @ head.landmark_counts.T)
     found: Floats = np.exp(-width * (distance + weight * weight * squares)) @ head.landmark_w.astype(np.float64)
     return found
 
