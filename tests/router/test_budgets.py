@@ -92,6 +92,11 @@ def test_a_budget_that_makes_no_sense_is_refused(table):
         Budget(name="b", **table)
 
 
+def test_a_config_may_do_without_budgets():
+    assert budgets({"usd": "1"})
+    assert not budgets()
+
+
 async def test_money_is_claimed_at_its_worst_and_put_right_afterwards():
     them = budgets({"usd": "0.000001"})  # 1,000 nano-USD
     first = await claim(them, cost=800)
@@ -149,7 +154,7 @@ async def test_pressure_rises_from_its_beginning_to_the_cap():
 
 
 async def test_only_what_may_go_on_locally_presses():
-    refusing, places = {"requests": 2, "at_cap": "refuse"}, {"concurrency": 1}
+    refusing, places = {"requests": 1, "at_cap": "refuse"}, {"concurrency": 1}
     them = budgets(refusing, places)
     assert isinstance(await claim(them), Hold)
     assert await them.pressure("ann", "auto") == 0
@@ -214,12 +219,21 @@ class Away(Memory):
     async def levels(self, keys: list[str]) -> list[int]:
         raise Unreachable
 
+    async def leave(self, places: Mapping[str, str]) -> None:
+        raise Unreachable
+
 
 async def test_a_state_that_does_not_answer_lets_pass_or_stops_as_configured():
     assert isinstance(await claim(budgets({"usd": "1"}, state=Away())), Hold)
     assert await budgets({"usd": "1"}, state=Away()).pressure("ann", "auto") == 0
     with pytest.raises(Unreachable):
         await claim(budgets({"usd": "1"}, state=Away(fail="closed")))
+
+
+async def test_an_attempt_that_ends_while_the_state_is_away_is_left_to_the_ledger():
+    hold = await claim(budgets({"concurrency": 1}, state=Away()))
+    assert hold.amounts
+    await budgets(state=Away()).settle(hold, cost=None, tokens=None)
 
 
 async def test_budgets_that_are_new_to_a_state_begin_where_the_ledger_stands():
