@@ -148,16 +148,18 @@ def test_every_text_of_a_delta_is_one_of_its_own():
         "reasoning_content": "b <EM",
         "name": "f <EM",
         "audio": {"transcript": "d <EM"},
+        "video": {"transcript": "e <EM"},
         "n": 1,
     }
     found = back(
         restoring(), [chunk(delta), chunk({"content": "AIL_1>", "audio": {"transcript": "AIL_1>"}}), chunk({}, "stop")]
     )
-    said = {**delta, "content": "a ", "reasoning_content": "b ", "audio": {"transcript": "d "}}
+    said = {"content": "a ", "reasoning_content": "b ", "audio": {"transcript": "d "}, "video": {"transcript": "e "}}
     assert found == [
-        chunk(said),
+        chunk({**delta, **said}),
         chunk({"content": MAIL, "audio": {"transcript": MAIL}}),
         added({"reasoning_content": "<EM"}),
+        added({"video": {"transcript": "<EM"}}),
         chunk({}, "stop"),
     ]
 
@@ -294,6 +296,23 @@ def test_texts_of_an_answer_are_told_apart_by_where_they_stand(apart):
 
     found = back(restoring(), [said("a <EM", 0), said("b <EMA", 1), said("AIL_1>", 0), said("IL_1>", 1)])
     assert found == [said("a ", 0), said("b ", 1), said(MAIL, 0), said(MAIL, 1)]
+
+
+def test_each_text_that_leaves_moves_later_events_up_once_more():
+    def said(which: int, number: int, *, item: int) -> list[dict[str, Any]]:
+        at = {"output_index": item}
+        return [delta("output_text", f"{which} <", number, **at), event("output_item.done", number + 1, **at)]
+
+    found = back(restoring(), [*said(1, 0, item=0), *said(2, 2, item=1), event("completed", 4)])
+    assert [(one["sequence_number"], one.get("delta")) for one in found] == [
+        (0, "1 "),
+        (1, "<"),
+        (2, None),
+        (3, "2 "),
+        (4, "<"),
+        (5, None),
+        (6, None),
+    ]
 
 
 def test_kinds_of_text_are_told_apart():
