@@ -142,8 +142,10 @@ async def test_while_the_file_is_locked_everyone_is_told_and_only_settlements_ar
     assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["ledger_unavailable"] * 4
     assert not await ledger.is_writable()
     assert levels(caplog) == [logging.ERROR]  # said once, however often it is tried
+    assert "database is locked" in caplog.text
     other.execute("ROLLBACK")
     await ledger.settle(settlement(request_id="r3"), closing(request_id="r3"))
+    assert await ledger.is_writable()
     assert levels(caplog) == [logging.ERROR, logging.WARNING]
     assert {(e.request_id, e.status, e.cost_nano_usd, e.feedback) for e in ledger.entries()} == {
         ("r1", "settled", 1, None),
@@ -151,6 +153,10 @@ async def test_while_the_file_is_locked_everyone_is_told_and_only_settlements_ar
         ("r3", "settled", 0, None),
     }
     assert audit(ledger.links()).no == 3
+    other.execute("BEGIN IMMEDIATE")
+    assert not await ledger.is_writable()
+    other.execute("ROLLBACK")
+    assert levels(caplog) == [logging.ERROR, logging.WARNING, logging.ERROR]
 
 
 async def test_what_was_kept_is_written_without_anything_else_to_write(
@@ -211,9 +217,14 @@ async def test_a_mark_is_written_when_its_time_has_come_and_only_then(
     assert await ledger.is_writable()
     assert rows(other, statuses) == [("r1", "reserved"), ("r2", "reserved"), ("r3", "reserved")]
     await ledger.settle(settlement(request_id="r1", status="released"), None)
+    # What is settled waits for no mark any more, and what was marked once is not marked again.
+    other.execute("UPDATE attempts SET status = 'reserved' WHERE request_id = 'r1'")
     monkeypatch.setattr(_sqlite_writer, "MARK_S", 0.0)
     assert await ledger.is_writable()
-    assert rows(other, statuses) == [("r1", "released"), ("r2", "reserved"), ("r3", "sent")]
+    assert rows(other, statuses) == [("r1", "reserved"), ("r2", "reserved"), ("r3", "sent")]
+    other.execute("UPDATE attempts SET status = 'reserved'")
+    assert await ledger.is_writable()
+    assert rows(other, statuses) == [("r1", "reserved"), ("r2", "reserved"), ("r3", "reserved")]
 
 
 async def test_marks_are_not_lost_by_a_lock(
@@ -233,17 +244,23 @@ async def test_the_first_process_to_close_a_request_is_believed(path: Path, ledg
     second = SQLite(path=str(path))
     await second.aopen()
     await ledger.reserve(opening(), reservation())
-    await ledger.reserve(opening(request_id="beside"), reservation(request_id="beside"))
-    await second.settle(settlement(cost_nano_usd=7), closing(cost_nano_usd=7))
+    names = {"request_id": "too"}, {"request_id": "beside"}
+    for name in names:
+        await ledger.reserve(opening(**name), reservation(**name))
+    seven = {"cost_nano_usd": 7}
+    await asyncio.gather(
+        second.settle(settlement(**seven), closing(**seven)),
+        second.settle(settlement(**names[0], **seven), closing(**names[0], **seven)),
+    )
     beside = {"request_id": "beside", "cost_nano_usd": 3}
     await asyncio.gather(
         ledger.settle(settlement(cost_nano_usd=9), closing(cost_nano_usd=9)),
         ledger.settle(settlement(**beside), closing(**beside)),
     )
     await second.aclose()
-    assert {(e.request_id, e.cost_nano_usd) for e in ledger.entries()} == {("request-1", 7), ("beside", 3)}
+    assert {e.request_id: e.cost_nano_usd for e in ledger.entries()} == {"request-1": 7, "too": 7, "beside": 3}
     found = audit(ledger.links())
-    assert (found.findings, found.no) == ([], 2)
+    assert (found.findings, found.no) == ([], 3)
 
 
 async def test_a_refused_row_takes_nothing_of_an_open_request_along(ledger: SQLite) -> None:
