@@ -274,6 +274,21 @@ async def test_a_refused_row_takes_nothing_of_an_open_request_along(ledger: SQLi
     assert audit(ledger.links()).no == 1
 
 
+async def test_each_row_hears_of_its_own_trouble_and_a_settlement_outlives_it(
+    ledger: SQLite, other: sqlite3.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ledger.reserve(opening(), reservation())
+    other.execute("ALTER TABLE chain RENAME TO elsewhere")
+    calls = ledger.reserve(None, reservation()), ledger.settle(settlement(), closing())
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["ledger_conflict", "ledger_unavailable"]
+    assert "UNIQUE" in caplog.text
+    assert "no such table" in caplog.text
+    other.execute("ALTER TABLE elsewhere RENAME TO chain")
+    assert await ledger.is_writable()
+    assert [e.status for e in ledger.entries()] == ["settled"]
+
+
 async def test_a_request_that_was_turned_away_is_chained(ledger: SQLite) -> None:
     await ledger.turned_away(opening(), closing(status="released", end_reason="refused", attempts=0))
     await record(ledger, request_id="r2")
