@@ -51,6 +51,10 @@ def test_a_name_that_the_request_holds_itself_is_never_given(own, given):
         (f'["\\n{MAIL}\\n", "\\"{OTHER}\\""]', '["\\n<EMAIL_1>\\n", "\\"<EMAIL_2>\\""]'),
         (f'["\\f{MAIL}", "\\b{OTHER}"]', '["\\f<EMAIL_1>", "\\b<EMAIL_2>"]'),
         (f'["\\\\{MAIL}", "\\\\\\f{MAIL}"]', '["\\\\<EMAIL_1>", "\\\\\\f<EMAIL_1>"]'),
+        (
+            '["-----BEGIN PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----"]',
+            '["<SECRET_1>"]',
+        ),  # as some models write it
         (json.dumps([KEY, "x"]), '["<SECRET_1>", "x"]'),
         ('{"n": 1}', '{"n": 1}'),
     ],
