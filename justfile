@@ -51,21 +51,15 @@ fuzz many="200000":
     mutations=$?
     wait $shapes && exit $mutations
 
-# Change what counts money and keeps keys in many small ways, and see that a test notices; mutmut has a place of its own
+# Change what counts money and keeps secrets in many small ways, and see that a test notices; mutmut has a place of its own
 mutants *arguments:
-    #!/usr/bin/env bash
-    set -euo pipefail
     test -d build/mutmut || "{{ bin }}/pip" install --quiet --target build/mutmut mutmut==3.8.1
-    rm -rf build/mutants build/lib build/bdist*
-    "{{ bin }}/pip" install --quiet --no-deps --target build/mutants .
-    cp -r tests pyproject.toml build/mutants
-    cd build/mutants
-    PYTHONPATH=../mutmut "{{ bin }}/python" -m mutmut run {{ arguments }}
-    PYTHONPATH=../mutmut "{{ bin }}/python" -m mutmut results
+    PYTHONPATH="{{ justfile_directory() }}/build/mutmut" "{{ bin }}/python" benchmarks/mutants.py {{ arguments }}
 
 # Every figure that the documents claim, measured again on this machine
 bench:
-    for script in benchmarks/*.py; do echo "== $script"; "{{ bin }}/python" "$script" || exit 1; done
+    for script in $(ls benchmarks/*.py | grep -v mutants); do echo "== $script"; "{{ bin }}/python" "$script" || exit 1; done
+    "{{ just_executable() }}" mutants
 
 # Write the tables in docs/ that come from the code
 docs:

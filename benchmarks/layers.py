@@ -1,6 +1,6 @@
 """After which layer of MiniLM to read it: how well heads on the states of each rank public outcomes (APGR, in-domain).
 
-    python benchmarks/layers.py --weights DIR [--data DIR] [--cache DIR] [--only DATASET ...]
+    python benchmarks/layers.py [--weights DIR] [--data DIR] [--cache DIR] [--only DATASET ...]
 
 In fp32, so what int8 costs is not in it. Settings, splits and intervals are those of quality.py. Wants torch (the
 `train` extra). Embedding takes minutes, and so does fitting for each layer. --cache keeps the states.
@@ -10,6 +10,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from sentence_transformers import SentenceTransformer
 from weighbridge.classifiers.evaluation import comparison
 from weighbridge.classifiers.head import Inputs
 from weighbridge.classifiers.minilm import SHIPPED
-from weighbridge.classifiers.training import embed
+from weighbridge.classifiers.training import embed, weights
 
 LAYERS = (3, 4, 5, 6)
 ROUNDS = 200
@@ -64,13 +65,15 @@ def rows_of(all_rows: Study, name: str, model: torch.nn.Module, cache: Path | No
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, required=True, help="a folder with the model")
+    parser.add_argument("--weights", type=Path, help="a folder with the model; fetched where not given")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="(default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="a folder that keeps the states")
     parser.add_argument("--only", nargs="*", metavar="DATASET", help="some of the datasets")
     given = parser.parse_args()
     all_rows = study(given.data, None, is_quick=False)
-    model = SentenceTransformer(str(given.weights), device="cpu")[0].auto_model.eval()
+    with TemporaryDirectory() as scratch:
+        folder = weights.find(given.weights, Path(scratch))
+        model = SentenceTransformer(str(folder), device="cpu")[0].auto_model.eval()
     lines = [("dataset", "after layer", "rows", "APGR")]
     for name in given.only or all_rows.names:
         lines += rows_of(all_rows, name, model, given.cache)
