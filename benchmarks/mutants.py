@@ -91,6 +91,7 @@ def tried(part: str, matching: str, width: int) -> dict[str, str]:
             shutil.copytree(ROOT / source, Path(folder) / name, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "classifiers", Path(folder) / "weighbridge/classifiers")
         shutil.copy(ROOT / "pyproject.toml", folder)
+        (Path(folder) / "setup.cfg").write_text("[mutmut]\nsource_paths=weighbridge\n", encoding="utf-8")
         command = [sys.executable, __file__, "--inside", part, "--matching", matching, "--width", str(width)]
         path = os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])
         done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=False)
