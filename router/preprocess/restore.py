@@ -172,9 +172,9 @@ def _fragments_of(event: Event) -> Iterator[_Fragment]:
                 def spoken(text: str, key: str = key) -> Event:
                     return {**event, "delta": {**delta, key: text}}
 
-                yield _Fragment((event.get("index"), key), text, ("delta", key), key, spoken)
+                yield _Fragment((_name(event.get("index")), key), text, ("delta", key), key, spoken)
     elif isinstance(kind, str) and kind.endswith(".delta") and isinstance(text := event.get("delta"), str):
-        channel = (_item_of(event), kind, event.get("content_index"), event.get("summary_index"))
+        channel = (_item_of(event), kind, _name(event.get("content_index")), _name(event.get("summary_index")))
         field = "arguments" if "arguments" in kind else "text" if "output_text" in kind else ""
         yield _Fragment(channel, text, ("delta",), field, lambda text: {**event, "delta": text})
 
@@ -189,7 +189,7 @@ def _of_choice(event: Event, place: int, choice: Event) -> Iterator[_Fragment]:
     if isinstance(text := choice.get("text"), str):
         path = ("choices", place, "text")
         yield _Fragment(
-            (index, "text"), text, path, "text", lambda text: chunk({"text": text, "logprobs": None}), is_last
+            (_name(index), "text"), text, path, "text", lambda text: chunk({"text": text, "logprobs": None}), is_last
         )
     for steps, text in _spoken(choice.get("delta"), ()):
 
@@ -197,7 +197,7 @@ def _of_choice(event: Event, place: int, choice: Event) -> Iterator[_Fragment]:
             return chunk({"delta": _nested(steps, text)})
 
         path = ("choices", place, "delta", *(step.at for step in steps))
-        channel = (index, *(step.name for step in steps))
+        channel = (_name(index), *(step.name for step in steps))
         yield _Fragment(channel, text, path, str(steps[-1].at), saying, is_last)
 
 
@@ -211,7 +211,7 @@ def _spoken(value: Any, steps: tuple[_Step, ...]) -> Iterator[tuple[tuple[_Step,
     elif isinstance(value, list):
         for place, item in enumerate(value):
             if isinstance(item, dict):
-                yield from _spoken(item, (*steps, _Step(place, ("item", item.get("index", place)))))
+                yield from _spoken(item, (*steps, _Step(place, ("item", _name(item.get("index", place))))))
 
 
 def _nested(steps: tuple[_Step, ...], text: str) -> Any:
@@ -227,9 +227,9 @@ def _ends_of(event: Event) -> Iterator[Channel]:
     kind = event.get("type")
     if isinstance(choices := event.get("choices"), list):
         ending = (choice for choice in choices if isinstance(choice, dict) and choice.get("finish_reason"))
-        yield from ((choice.get("index"),) for choice in ending)
+        yield from ((_name(choice.get("index")),) for choice in ending)
     elif kind == "content_block_stop":
-        yield (event.get("index"),)
+        yield (_name(event.get("index")),)
     elif isinstance(kind, str) and kind.startswith("response.") and kind.endswith(".done"):
         yield (_item_of(event),)
     elif kind in _LAST:
@@ -237,7 +237,12 @@ def _ends_of(event: Event) -> Iterator[Channel]:
 
 
 def _item_of(event: Event) -> object:
-    return event.get("output_index", event.get("item_id"))
+    return _name(event.get("output_index", event.get("item_id")))
+
+
+def _name(value: object) -> object:
+    """By which a channel is found again; an upstream may send anything there."""
+    return value if isinstance(value, int | str | None) else json.dumps(value)
 
 
 def _put(event: Any, path: tuple[Any, ...], text: str) -> None:

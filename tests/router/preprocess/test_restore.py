@@ -358,3 +358,21 @@ def test_a_restored_stream_has_the_headers_of_its_own_and_closes_it():
         assert inner.is_closed
 
     asyncio.run(restored())
+
+
+@pytest.mark.parametrize("index", [[1], {"a": 2}, 1.5])
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda text, index: chunk({"content": text}, index=index),
+        lambda text, index: chunk(called(text, index=index)),
+        lambda text, index: completion(text, index=index),
+        lambda text, index: block(index, type="text_delta", text=text),
+        lambda text, index: delta("output_text", text, 1, output_index=index),
+        lambda text, index: delta("output_text", text, 1, content_index=index),
+    ],
+)
+def test_an_index_that_is_no_number_still_tells_texts_apart(said, index):
+    events = back(restoring(), [said("<EMA", index), said("IL_1> went", index)])
+    assert f"{MAIL} went" in json.dumps(events[-1])
+    assert "<EMA" not in json.dumps(events)
