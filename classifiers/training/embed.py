@@ -17,8 +17,8 @@ __all__ = ["EMBEDDING_SIZE", "LAYERS", "WINDOW_TOKENS", "Inputs", "ends_of", "in
 
 Singles = NDArray[np.float32]
 
-# Of six. The others turn what these know into likeness of meaning, which is not what a head asks for: on public outcomes
-# it ranks as well without them, in half of the time (benchmarks/layers.py).
+# Of six. The others turn what these know into likeness of meaning, which is not what a head asks for: on public
+# outcomes it ranks as well without them, in half of the time (benchmarks/layers.py).
 LAYERS = 3
 WINDOW_TOKENS = 128
 EMBEDDING_SIZE = 384
