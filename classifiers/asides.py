@@ -127,23 +127,38 @@ def _first_order(words: list[tuple[int, str]]) -> int | None:
     return next((at for at, word in words if word[0].isupper() or word.lower() in _BEGINS), None)
 
 
+# Both go by places: to copy a text of megabytes for each of its sentences would take longer than all the rest.
+
+
 def _after_sentences(text: str) -> str:
+    begin = 0
     for _ in range(_MOST):
-        gaps = (end.search(text, 0, _READ) for end in (_SENTENCE, _TITLE))
-        claimed = next((gap for gap in gaps if gap and _is_aside(text[: gap.start()])), None)
+        gaps = (end.search(text, begin, begin + _READ) for end in (_SENTENCE, _TITLE))
+        claimed = next((gap for gap in gaps if gap and _is_aside(text[begin : gap.start()])), None)
         if claimed is None:
             break
-        text = text[claimed.end() :]
-    return text
+        begin = claimed.end()
+    return text[begin:]
 
 
 def _before_sentences(text: str) -> str:
+    end = len(text)
     for _ in range(_MOST):
-        start = 1 + max(text.rfind(end, max(0, len(text) - _READ)) for end in (". ", "! ", "? ", "\n"))
-        if not start or not _is_aside(text[start:]):
+        start = 1 + max(text.rfind(mark, max(0, end - _READ), end) for mark in (". ", "! ", "? ", "\n"))
+        if not start or not _is_aside(text[start:end]):
             break
-        text = text[:start].rstrip()
-    return text
+        end = _without_blanks(text, start)
+    return text[:end]
+
+
+def _without_blanks(text: str, end: int) -> int:
+    """Where what stands before a place ends without its blanks."""
+    while end:
+        begin = max(0, end - _READ)
+        if piece := text[begin:end].rstrip():
+            return begin + len(piece)
+        end = begin
+    return 0
 
 
 def _is_aside(sentence: str) -> bool:

@@ -10,7 +10,7 @@ _CHARS = 320  # a longer sentence is no small talk
 _CHATTY = 0.7  # of the words that say anything
 _SHORT = 3  # letters; words no longer than this say nothing here
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")  # noqa: RUF001  # the other apostrophe is meant
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _EXACT = re.compile(r"[0-9$\\={}<>`^|_]")  # nobody chats in formulas
 # Somebody speaks of themselves or to somebody. An I with a mark behind it is an option to choose.
 _PERSON = re.compile(
@@ -45,75 +45,69 @@ _WANTS = re.compile(
 
 _WORDS = frozenset(
     """
-        hello there hiya everyone everybody folks friend friends buddy mate pal team dear morning afternoon evening
-        night tonight today yesterday tomorrow week weeks weekend weekends month months year years days hours minutes
-        monday tuesday wednesday thursday friday saturday sunday january february march april june july august
-        september october november december spring summer autumn fall winter season christmas easter holiday holidays
-        vacation birthday anniversary party parties wedding festival concert
-        weather rain rained raining rainy sunny sunshine snow snowed snowing snowy cold colder warm warmer freezing
-        chilly cloudy clouds storm stormy thunder windy wind heat boiling drizzle drizzling grey gray outside umbrella
-        hope hoping hopefully trust wish wishing wishes well good great fine nice lovely wonderful amazing beautiful
-        gorgeous awesome fantastic brilliant cool sweet cute funny weird strange crazy silly ridiculous terrible awful
-        horrible rough chaotic quiet calm peaceful cozy cosy happy happier glad pleased delighted excited grateful
-        thankful proud relieved tired exhausted sleepy knackered bored hungry thirsty sick stressed nervous worried
-        lonely grumpy cranky moody miserable lazy busy hectic late early slow long short ages forever
-        thanks thank thankful appreciate appreciated cheers sorry apologies apologise apologize bother bothering
-        bothered disturb disturbing interrupt excuse pardon forgive patience patient rush hurry worries worry luck
-        welcome regards sincerely respectfully warmly yours bless goodbye take care best wishes soon
-        feel feels feeling felt mood hear heard hearing listen see seen saw look looks looked looking forward watch
-        watched watching know knew think thought guess believe remember forgot forget miss missed dream dreamt dreamed
-        love loved loves like likes liked enjoy enjoyed enjoying hate hated prefer laugh laughed laughing smile
-        smiling cry cried talk talking talked chat chatting speak speaking spoke tell told telling said says
-        sleep slept sleeping asleep woke wake waking awake nap bed home house flat apartment room kitchen sofa couch
-        garden yard balcony window porch roof basement neighbour neighbor neighbours neighbors neighbor's street
-        coffee espresso latte kettle breakfast lunch dinner supper food snack snacks cake cakes cookies biscuits
-        bread bakery pizza soup sandwich pancakes curry noodles burger barbecue chocolate ice-cream cream wine beer
-        drink drinks drinking drank eat eating eaten ate cook cooked cooking bake baked baking delicious tasty burnt
-        kids child children son daughter baby toddler wife husband partner girlfriend boyfriend mother father mum mom
-        dad mummy parents parent brother sister grandma grandpa grandmother grandfather granny grandson granddaughter
-        grandchildren grandkids aunt uncle cousin cousins nephew niece twins family people guest guests colleague
-        colleagues boss cats dogs puppy kitten hamster rabbit bird birds parrot goldfish squirrel puppies kittens
-        barking meowing keyboard walk walks walked walking stroll hike hiked hiking bike cycling jogging running gym
-        yoga swim swimming lake beach sea river mountain mountains park forest woods trip trips travel travelling
-        traveling travelled flight plane airport train trains station bus tram traffic jam commute commuting drive
-        drove driving parked parking visit visited visiting visitors come comes came coming going goes went gone got
-        gets getting back back-to-back away around town city country village here downtown
-        film movie movies series show episode episodes book books novel reading music song songs album band guitar
-        piano game games match football soccer cricket baseball basketball tennis team's won lost lose losing win
-        winning score goal penalty fans league final finals stadium
-        work working worked office meeting meetings desk laptop computer phone battery internet wifi zoom inbox shift
-        school class homework half time times moment moments minute second seconds hour while lately recently
-        finally already still almost nearly again once twice never always usually sometimes maybe perhaps probably
-        actually honestly seriously literally basically obviously apparently somehow anyway anyways though otherwise
-        absolutely definitely really totally completely quite pretty rather little much many lots loads plenty bits
-        have having been being make makes made making keep keeps kept start started starting stop stopped finish
-        finished ended ending begin began try tried trying help helped helping helpful helps assist assistance
-        support need needs needed want wanted wants give gave given take taken took taking bring brought buying
-        bought sell sold spend spent spending call called calling wait waiting waited sitting standing stuck lying
-        cleaning cleaned clean laundry dishes vacuum groceries shopping shop shops store market supermarket sale
-        plant plants flowers flower roses tomatoes tree trees leaves grass sun moon stars sky light dark
-        thing things stuff something anything everything nothing someone nobody question questions answer answers
-        advice matter topic business point subject straight issue problem favour favor request quick another other
-        last next same previous earlier first time's that's it's i'm i've i'll i'd you're you've you'll let's we're
-        don't can't didn't doesn't isn't wasn't won't couldn't haven't hasn't what's how's here's there's who's
-        with from this that these those have will would could should might must been were what when where which who
-        whom whose then than them they their your yours mine ours just very even ever also only both each some such
-        most more less like into over under about after before between because until through during since without
-        yeah yes yep nope okay alright gosh wow phew haha hahaha lmao omg fingers crossed knock wood course sure
-        life world heart head hands hand feet back knee shoulder throat nose fever sneezing coughing allergies pollen
-        headache better worse worst bad badly hard easy new old young big small huge tiny whole full empty open
-        closed lost found broke broken fixed fell falls fall falling dropped spilled spilt hid hiding chase chasing
-        chased runs jump jumped jumping playing played plays play player sing singing sang dance dancing danced
-        alarm clock sleepyhead snooze pillow blanket pyjamas pajamas shower bath hair haircut shoes socks jacket
-        coat sweater gloves hat dress clothes wearing wear outfit
-        retired retirement grown growing older turned turns turning celebrate celebrated celebrating surprise
-        surprised gift gifts present presents card cards candles balloon photo photos picture pictures
-        wonder wondering imagine suppose mention mentioned promise promised deserve deserves survive survived
-        surviving mess disaster nightmare adventure story stories joke jokes fun rest resting relax relaxed relaxing
-        break breaks free leave leaving left arrive arrived early-morning stay stayed staying live lives living
-        move moved moving settle settled unpack unpacked boxes painting painted decorating furniture
-        genius legend lifesaver star angel hero saved saving day's polite kindness kind kindly humble esteemed
-        respected madam sirs gentle greetings
+        hello there hiya everyone everybody folks friend friends buddy mate team dear morning afternoon evening night
+        tonight today yesterday tomorrow week weeks weekend weekends month months year years days hours minutes monday
+        tuesday wednesday thursday friday saturday sunday january february march april june july august september
+        october november december spring summer autumn fall winter season christmas easter holiday holidays vacation
+        birthday anniversary party parties wedding festival concert weather rain rained raining rainy sunny sunshine
+        snow snowed snowing snowy cold colder warm warmer freezing chilly cloudy clouds storm stormy thunder windy wind
+        heat boiling drizzle drizzling grey gray outside umbrella hope hoping hopefully trust wish wishing wishes well
+        good great fine nice lovely wonderful amazing beautiful gorgeous awesome fantastic brilliant cool sweet cute
+        funny weird strange crazy silly ridiculous terrible awful horrible rough chaotic quiet calm peaceful cozy cosy
+        happy happier glad pleased delighted excited grateful thankful proud relieved tired exhausted sleepy knackered
+        bored hungry thirsty sick stressed nervous worried lonely grumpy cranky moody miserable lazy busy hectic late
+        early slow long short ages forever thanks thank appreciate appreciated cheers sorry apologies apologise
+        apologize bother bothering bothered disturb disturbing interrupt excuse pardon forgive patience patient rush
+        hurry worries worry luck welcome regards sincerely respectfully warmly yours bless goodbye take care best soon
+        feel feels feeling felt mood hear heard hearing listen seen look looks looked looking forward watch watched
+        watching know knew think thought guess believe remember forgot forget miss missed dream dreamt dreamed love
+        loved loves like likes liked enjoy enjoyed enjoying hate hated prefer laugh laughed laughing smile smiling cried
+        talk talking talked chat chatting speak speaking spoke tell told telling said says sleep slept sleeping asleep
+        woke wake waking awake home house flat apartment room kitchen sofa couch garden yard balcony window porch roof
+        basement neighbour neighbor neighbours neighbors neighbor's street coffee espresso latte kettle breakfast lunch
+        dinner supper food snack snacks cake cakes cookies biscuits bread bakery pizza soup sandwich pancakes curry
+        noodles burger barbecue chocolate cream wine beer drink drinks drinking drank eating eaten cook cooked cooking
+        bake baked baking delicious tasty burnt kids child children daughter baby toddler wife husband partner
+        girlfriend boyfriend mother father mummy parents parent brother sister grandma grandpa grandmother grandfather
+        granny grandson granddaughter grandchildren grandkids aunt uncle cousin cousins nephew niece twins family people
+        guest guests colleague colleagues boss cats dogs puppy kitten hamster rabbit bird birds parrot goldfish squirrel
+        puppies kittens barking meowing keyboard walk walks walked walking stroll hike hiked hiking bike cycling jogging
+        running yoga swim swimming lake beach river mountain mountains park forest woods trip trips travel travelling
+        traveling travelled flight plane airport train trains station tram traffic commute commuting drive drove driving
+        parked parking visit visited visiting visitors come comes came coming going goes went gone gets getting back
+        away around town city country village here downtown film movie movies series show episode episodes book books
+        novel reading music song songs album band guitar piano game games match football soccer cricket baseball
+        basketball tennis team's lost lose losing winning score goal penalty fans league final finals stadium work
+        working worked office meeting meetings desk laptop computer phone battery internet wifi zoom inbox shift school
+        class homework half time times moment moments minute second seconds hour while lately recently finally already
+        still almost nearly again once twice never always usually sometimes maybe perhaps probably actually honestly
+        seriously literally basically obviously apparently somehow anyway anyways though otherwise absolutely definitely
+        really totally completely quite pretty rather little much many lots loads plenty bits have having been being
+        make makes made making keep keeps kept start started starting stop stopped finish finished ended ending begin
+        began tried trying help helped helping helpful helps assist assistance support need needs needed want wanted
+        wants give gave given taken took taking bring brought buying bought sell sold spend spent spending call called
+        calling wait waiting waited sitting standing stuck lying cleaning cleaned clean laundry dishes vacuum groceries
+        shopping shop shops store market supermarket sale plant plants flowers flower roses tomatoes tree trees leaves
+        grass moon stars light dark thing things stuff something anything everything nothing someone nobody question
+        questions answer answers advice matter topic business point subject straight issue problem favour favor request
+        quick another other last next same previous earlier first time's that's it's i've i'll you're you've you'll
+        let's we're don't can't didn't doesn't isn't wasn't won't couldn't haven't hasn't what's how's here's there's
+        who's with from this that these those will would could should might must were what when where which whom whose
+        then than them they their your mine ours just very even ever also only both each some such most more less into
+        over under about after before between because until through during since without yeah nope okay alright gosh
+        phew haha hahaha lmao fingers crossed knock wood course sure life world heart head hands hand feet knee shoulder
+        throat nose fever sneezing coughing allergies pollen headache better worse worst badly hard easy young small
+        huge tiny whole full empty open closed found broke broken fixed fell falls falling dropped spilled spilt hiding
+        chase chasing chased runs jump jumped jumping playing played plays play player sing singing sang dance dancing
+        danced alarm clock sleepyhead snooze pillow blanket pyjamas pajamas shower bath hair haircut shoes socks jacket
+        coat sweater gloves dress clothes wearing wear outfit retired retirement grown growing older turned turns
+        turning celebrate celebrated celebrating surprise surprised gift gifts present presents card cards candles
+        balloon photo photos picture pictures wonder wondering imagine suppose mention mentioned promise promised
+        deserve deserves survive survived surviving mess disaster nightmare adventure story stories joke jokes rest
+        resting relax relaxed relaxing break breaks free leave leaving left arrive arrived stay stayed staying live
+        lives living move moved moving settle settled unpack unpacked boxes painting painted decorating furniture genius
+        legend lifesaver star angel hero saved saving day's polite kindness kind kindly humble esteemed respected madam
+        sirs gentle greetings
     """.split()  # noqa: SIM905  # a list of words reads better as words
 )
 
