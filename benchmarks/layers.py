@@ -1,12 +1,14 @@
 """After which layer of MiniLM to read it: how well heads on the states of each rank public outcomes (APGR, in-domain).
 
-    python benchmarks/layers.py [--weights DIR] [--data DIR] [--cache DIR] [--only DATASET ...]
+    python benchmarks/layers.py [--weights DIR] [--data DIR] [--cache DIR] [--only DATASET ...] [--json]
 
 In fp32, so what int8 costs is not in it. Settings, splits and intervals are those of quality.py. Wants torch (the
 `train` extra). Embedding takes minutes, and so does fitting for each layer. --cache keeps the states.
 """
 
 import argparse
+import hashlib
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,20 +41,22 @@ def states(model: torch.nn.Module, tokens: list[list[int]]) -> NDArray[np.float3
     return found
 
 
-def kept(path: Path | None, model: torch.nn.Module, prompts: list[str]) -> NDArray[np.float32]:
-    if path and path.is_file():
+def kept(cache: Path | None, model: torch.nn.Module, prompts: list[str]) -> NDArray[np.float32]:
+    tokens = embed.open_encoder(SHIPPED).tokens_of([embed.ends_of(prompt) for prompt in prompts])
+    if cache is None:
+        return states(model, tokens)
+    path = cache / f"{hashlib.sha256(repr((LAYERS, tokens)).encode()).hexdigest()[:16]}.npy"
+    if path.is_file():
         return np.load(path)
-    encoder = embed.open_encoder(SHIPPED)
-    found = states(model, encoder.tokens_of([embed.ends_of(prompt) for prompt in prompts]))
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, found)
+    found = states(model, tokens)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.save(path, found)
     return found
 
 
 def rows_of(all_rows: Study, name: str, model: torch.nn.Module, cache: Path | None) -> list[tuple[str, ...]]:
     rows = all_rows.rows[all_rows.rows.dataset == name]
-    after = kept(cache / f"{name}.npy" if cache else None, model, rows.prompt)
+    after = kept(cache, model, rows.prompt)
     plain = embed.inputs_of(after[:, -1], rows.prompt)
     found = []
     for place, layer in enumerate(LAYERS):
@@ -69,15 +73,18 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="(default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="a folder that keeps the states")
     parser.add_argument("--only", nargs="*", metavar="DATASET", help="some of the datasets")
+    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     all_rows = study(given.data, None, is_quick=False)
     with TemporaryDirectory() as scratch:
         folder = weights.find(given.weights, Path(scratch))
         model = SentenceTransformer(str(folder), device="cpu")[0].auto_model.eval()
-    lines = [("dataset", "after layer", "rows", "APGR")]
-    for name in given.only or all_rows.names:
-        lines += rows_of(all_rows, name, model, given.cache)
-    print(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n\n{table(lines)}")
+    head = ("dataset", "after layer", "rows", "APGR")
+    lines = [line for name in given.only or all_rows.names for line in rows_of(all_rows, name, model, given.cache)]
+    if given.json:
+        print(json.dumps([dict(zip(head, line, strict=True)) for line in lines], indent=1))
+    else:
+        print(f"{datetime.now(UTC).isoformat(timespec='seconds')}\n\n{table([head, *lines])}")
     return 0
 
 
