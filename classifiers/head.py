@@ -107,8 +107,9 @@ class Head:
     def judge(self, embedding: Array, counts: Array, words: Words) -> Verdict:
         """Score one text. Pure."""
         inputs = Inputs(embedding[None], counts[None], (words,))
-        score = float(scores(self, inputs)[0])
-        abstained = bool(abstains(self, inputs)[0])
+        cosines = inputs.embedding @ self.landmarks.T
+        score = float(_probability(_calibrated(self, _sum(self, inputs, cosines)))[0])
+        abstained = bool(_unlike(self, inputs, cosines)[0])
         logits = embedding @ self.task_w + self.task_b
         if not len(logits):
             return Verdict(score, -1, 0.0, abstained)
@@ -122,40 +123,66 @@ class Head:
         found: Array = (self.landmark_counts * self.landmark_counts).sum(1)
         return found
 
+    @cached_property
+    def next_node(self) -> Places:
+        """(2 S,): where each node leads, to the left and to the right; a leaf to itself."""
+        here = np.arange(len(self.node_right))
+        found: Places = np.stack([here + np.minimum(self.node_right, 1), here + self.node_right], axis=1).ravel()
+        return found
+
     def lexical(self, counts: Array) -> Array:
-        scaled: Array = np.clip((counts - self.lexical_mean) / self.lexical_scale, -4, 4)
+        scaled: Array = np.minimum(np.maximum((counts - self.lexical_mean) / self.lexical_scale, -4), 4)
         return scaled
 
 
 def scores(head: Head, inputs: Inputs) -> Floats:
     """The probability that the small model falls short, for each text."""
-    found: Floats = 1 / (1 + np.exp(-evidence(head, inputs)))
-    return found
+    return _probability(evidence(head, inputs))
 
 
 def evidence(head: Head, inputs: Inputs) -> Floats:
     """The same as log-odds."""
-    slope, intercept = head.calibration.astype(np.float64)
-    found: Floats = np.clip(slope * raw(head, inputs) + intercept, -30, 30)
-    return found
+    return _calibrated(head, raw(head, inputs))
 
 
 def raw(head: Head, inputs: Inputs) -> Floats:
     """The sum of the models before its calibration."""
-    total = np.full(len(inputs), float(head.bias)) + _words(head, inputs.words)
+    found = np.zeros(len(inputs))
     for start in range(0, len(inputs), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        lexical = head.lexical(inputs.counts[rows])
-        total[rows] += lexical @ head.lexical_w
-        total[rows] += _kernel(head, inputs.embedding[rows], lexical) + _trees(head, inputs.embedding[rows], lexical)
+        some = Inputs(inputs.embedding[rows], inputs.counts[rows], inputs.words[rows])
+        found[rows] = _sum(head, some, some.embedding @ head.landmarks.T)
+    return found
+
+
+def _sum(head: Head, inputs: Inputs, cosines: Array) -> Floats:
+    """cosines: (N, M), between each text and each landmark."""
+    lexical = head.lexical(inputs.counts)
+    total = float(head.bias) + _words(head, inputs.words) + lexical @ head.lexical_w
+    total += _kernel(head, cosines, lexical) + _trees(head, inputs.embedding, lexical)
     if head.base is not None:
         total += float(head.base_w) * evidence(head.base, inputs)
     return total
 
 
+def _calibrated(head: Head, total: Floats) -> Floats:
+    slope, intercept = head.calibration.astype(np.float64)
+    found: Floats = np.clip(slope * total + intercept, -30, 30)
+    return found
+
+
+def _probability(evidence: Floats) -> Floats:
+    found: Floats = 1 / (1 + np.exp(-evidence))
+    return found
+
+
 def abstains(head: Head, inputs: Inputs) -> NDArray[np.bool_]:
     """Where a text is unlike all that the head was fitted on, or in words that it has hardly met."""
-    far: NDArray[np.bool_] = nearness(head, inputs.embedding) < float(head.support_floor)
+    return _unlike(head, inputs, inputs.embedding @ head.landmarks.T)
+
+
+def _unlike(head: Head, inputs: Inputs, cosines: Array) -> NDArray[np.bool_]:
+    far: NDArray[np.bool_] = _nearness(head, inputs.embedding, cosines) < float(head.support_floor)
     return far | (known_words(head, inputs.words) < float(head.words_floor))
 
 
@@ -174,11 +201,14 @@ def known_words(head: Head, words: Sequence[Words]) -> Floats:
 
 def nearness(head: Head, embedding: Array) -> Floats:
     """The mean cosine of the nearest landmarks, of this head's or of its base's, whichever knows more."""
+    return _nearness(head, embedding, embedding @ head.landmarks.T)
+
+
+def _nearness(head: Head, embedding: Array, cosines: Array) -> Floats:
     found = np.full(len(embedding), -1.0)
     count = min(NEIGHBOURS, len(head.landmarks))
     if count:
-        near = embedding @ head.landmarks.T
-        found = np.partition(near, -count, axis=1)[:, -count:].mean(1).astype(np.float64)
+        found = np.partition(cosines, -count, axis=1)[:, -count:].mean(1).astype(np.float64)
     return found if head.base is None else np.maximum(found, nearness(head.base, embedding))
 
 
@@ -192,10 +222,9 @@ def _words(head: Head, words: Sequence[Words]) -> Floats:
     return found
 
 
-def _kernel(head: Head, embedding: Array, lexical: Array) -> Floats:
+def _kernel(head: Head, cosines: Array, lexical: Array) -> Floats:
     width, weight = head.kernel
-    # Embeddings have length 1: their squared distance is 2 - 2 cos.
-    distance = 2 - 2 * (embedding @ head.landmarks.T)
+    distance = 2 - 2 * cosines  # squared, since embeddings have length 1
     squares = (lexical * lexical).sum(1)[:, None] + head.landmark_squares - 2 * (lexical @ head.landmark_counts.T)
     found: Floats = np.exp(-width * (distance + weight * weight * squares)) @ head.landmark_w.astype(np.float64)
     return found
@@ -209,11 +238,9 @@ def _trees(head: Head, embedding: Array, lexical: Array) -> Floats:
     cells, first = seen.ravel(), rows * width
     node = np.repeat(head.tree_start[None], len(seen), axis=0)
     for _ in range(TREE_DEPTH):
-        right = head.node_right.take(node)
-        above = cells.take(first + head.node_feature.take(node)) > head.node_number.take(node)
-        # A leaf has no way on: it stays where it is.
-        node += np.where(above, right, np.minimum(right, 1))
-    found: Floats = head.node_number.take(node).sum(1, dtype=np.float64)
+        above = cells[first + head.node_feature[node]] > head.node_number[node]
+        node = head.next_node[2 * node + above]
+    found: Floats = head.node_number[node].sum(1, dtype=np.float64)
     return found
 
 
