@@ -361,7 +361,7 @@ class Trip:
             return last.cost_nano_usd
         if usage is None or self.attempt.is_aside:
             return None
-        return self._cost_on_baseline(replace(usage, input_tokens=usage.input_tokens + spared))
+        return self._cost_on_baseline(replace(usage, input_tokens=usage.input_tokens + spared) if spared else usage)
 
     def _cost_on_baseline(self, usage: Usage) -> int | None:
         price = self._prices[self.plan.baseline]
