@@ -52,11 +52,6 @@ asyncio.run(main(sys.argv[1], sys.argv[2]))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 async def ledger(path: Path) -> AsyncIterator[SQLite]:
     ledger = SQLite(path=str(path))
     await ledger.aopen()

@@ -116,11 +116,6 @@ def test_a_chain_is_extended_from_where_it_ends() -> None:
     assert found == [(1, "a", first), (2, "b", second), (3, "c", digest(second, *closed[2]))]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
 async def test_links_are_the_chain_with_what_it_covers_then_what_is_outside(path: Path) -> None:
     ledger = SQLite(path=str(path))
     await ledger.aopen()

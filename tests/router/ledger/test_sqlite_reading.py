@@ -21,11 +21,6 @@ SPAN = (NOON + timedelta(hours=1), NOON + timedelta(hours=2))
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 async def ledger(path: Path) -> AsyncIterator[SQLite]:
     """A request an hour, each with a shadow, a signal, and one that the gateway asked itself."""
     ledger = SQLite(path=str(path))

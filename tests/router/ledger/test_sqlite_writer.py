@@ -23,11 +23,6 @@ Rows = list[tuple[Any, ...]]
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock is not waited for, so that tests need not either."""
     monkeypatch.setattr(_sqlite_schema, "BUSY_S", 0.0)
