@@ -31,6 +31,7 @@ WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object
         ({"input": []}, "input"),
         ({"input": ["x"]}, "input[0]"),
         ({"input": [{"type": 3}]}, "input[0].type"),
+        ({"input": [{"type": ["message"], "role": "user", "content": "x"}]}, "input[0].type"),
         ({"input": [{"content": "x"}]}, "input[0].role"),
         ({"input": [{"type": "message", "role": 3, "id": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 3}]}, "input[0].content"),

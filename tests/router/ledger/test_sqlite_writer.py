@@ -312,3 +312,25 @@ async def test_prompts_are_kept_where_they_are_asked_for(path: Path) -> None:
     await record(ledger, prompt="What is the capital of France?")
     await ledger.aclose()
     assert [e.prompt for e in ledger.entries()] == ["What is the capital of France?"]
+
+
+def test_a_row_is_committed_though_the_event_loop_ended_before_it_could_be_told(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = SQLite(path=str(path))
+    locker = sqlite3.connect(path, isolation_level=None)
+
+    async def leave() -> _sqlite_writer.Writer:
+        await ledger.aopen()
+        locker.execute("BEGIN IMMEDIATE")
+        ledger.reserve(opening(), reservation())
+        await asyncio.sleep(0)  # the row is with the thread, which meets the lock
+        assert ledger._writer
+        return ledger._writer
+
+    writer = asyncio.run(leave())
+    locker.close()
+    writer.queue.put(None)
+    writer.join()
+    assert [entry.request_id for entry in ledger.entries()] == ["request-1"]
+    assert levels(caplog) == [logging.WARNING]
