@@ -47,7 +47,7 @@ PARTS: dict[str, tuple[str, str]] = {
         "tests/router/test_budgets.py tests/router/test_breaker.py tests/router/test_discretion.py",
     ),
     "ledger": (
-        "ledger/base ledger/chain ledger/sqlite ledger/_record ledger/_sqlite_chain ledger/_sqlite_writer",
+        "ledger/base ledger/chain ledger/_sql ledger/sqlite ledger/_record ledger/_sqlite_chain ledger/_sqlite_writer",
         "tests/router/ledger/test_base.py tests/router/ledger/test_chain.py tests/router/ledger/test_record.py"
         " tests/router/ledger/test_sqlite_chain.py tests/router/ledger/test_sqlite_reading.py"
         " tests/router/ledger/test_sqlite_writer.py tests/contracts/test_ledgers.py"
