@@ -52,9 +52,10 @@ fuzz many="200000":
     wait $shapes && exit $mutations
 
 # Change what counts money and keeps secrets in many small ways, and see that a test notices; mutmut has a place of its own
+[positional-arguments]
 mutants *arguments:
     test -d build/mutmut || "{{ bin }}/pip" install --quiet --target build/mutmut mutmut==3.8.1
-    PYTHONPATH="{{ justfile_directory() }}/build/mutmut" "{{ bin }}/python" benchmarks/mutants.py {{ arguments }}
+    PYTHONPATH="{{ justfile_directory() }}/build/mutmut" "{{ bin }}/python" benchmarks/mutants.py "$@"
 
 # Every figure that the documents claim, measured again on this machine
 bench:
