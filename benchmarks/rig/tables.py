@@ -125,5 +125,5 @@ def machine() -> str:
         platform.machine(),
     )
     is_tuned = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
-    build = "" if is_tuned else " (built without profile-guided optimisation)"
+    build = "" if is_tuned else " (configured without --enable-optimizations)"
     return f"{os.cpu_count()} cores, {model}, Python {platform.python_version()}{build}"
