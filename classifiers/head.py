@@ -107,7 +107,7 @@ class Head:
     def judge(self, embedding: Array, counts: Array, words: Words) -> Verdict:
         """Score one text. Pure."""
         inputs = Inputs(embedding[None], counts[None], (words,))
-        cosines = inputs.embedding @ self.landmarks.T
+        cosines = _cosines(self, inputs.embedding)
         score = float(_probability(_calibrated(self, _sum(self, inputs, cosines)))[0])
         abstained = bool(_unlike(self, inputs, cosines)[0])
         logits = embedding @ self.task_w + self.task_b
@@ -131,7 +131,7 @@ class Head:
         return found
 
     def lexical(self, counts: Array) -> Array:
-        scaled: Array = np.minimum(np.maximum((counts - self.lexical_mean) / self.lexical_scale, -4), 4)
+        scaled: Array = np.clip((counts - self.lexical_mean) / self.lexical_scale, -4, 4)
         return scaled
 
 
@@ -151,17 +151,22 @@ def raw(head: Head, inputs: Inputs) -> Floats:
     for start in range(0, len(inputs), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         some = Inputs(inputs.embedding[rows], inputs.counts[rows], inputs.words[rows])
-        found[rows] = _sum(head, some, some.embedding @ head.landmarks.T)
+        found[rows] = _sum(head, some, _cosines(head, some.embedding))
     return found
 
 
-def _sum(head: Head, inputs: Inputs, cosines: Array) -> Floats:
-    """cosines: (N, M), between each text and each landmark."""
+def _cosines(head: Head, embedding: Array) -> list[Array]:
+    """(N, M), between each text and each landmark: of the head, then of its base."""
+    own = embedding @ head.landmarks.T
+    return [own] if head.base is None else [own, *_cosines(head.base, embedding)]
+
+
+def _sum(head: Head, inputs: Inputs, cosines: Sequence[Array]) -> Floats:
     lexical = head.lexical(inputs.counts)
     total = float(head.bias) + _words(head, inputs.words) + lexical @ head.lexical_w
-    total += _kernel(head, cosines, lexical) + _trees(head, inputs.embedding, lexical)
+    total += _kernel(head, cosines[0], lexical) + _trees(head, inputs.embedding, lexical)
     if head.base is not None:
-        total += float(head.base_w) * evidence(head.base, inputs)
+        total += float(head.base_w) * _calibrated(head.base, _sum(head.base, inputs, cosines[1:]))
     return total
 
 
@@ -178,11 +183,11 @@ def _probability(evidence: Floats) -> Floats:
 
 def abstains(head: Head, inputs: Inputs) -> NDArray[np.bool_]:
     """Where a text is unlike all that the head was fitted on, or in words that it has hardly met."""
-    return _unlike(head, inputs, inputs.embedding @ head.landmarks.T)
+    return _unlike(head, inputs, _cosines(head, inputs.embedding))
 
 
-def _unlike(head: Head, inputs: Inputs, cosines: Array) -> NDArray[np.bool_]:
-    far: NDArray[np.bool_] = _nearness(head, inputs.embedding, cosines) < float(head.support_floor)
+def _unlike(head: Head, inputs: Inputs, cosines: Sequence[Array]) -> NDArray[np.bool_]:
+    far: NDArray[np.bool_] = _nearness(cosines) < float(head.support_floor)
     return far | (known_words(head, inputs.words) < float(head.words_floor))
 
 
@@ -201,15 +206,20 @@ def known_words(head: Head, words: Sequence[Words]) -> Floats:
 
 def nearness(head: Head, embedding: Array) -> Floats:
     """The mean cosine of the nearest landmarks, of this head's or of its base's, whichever knows more."""
-    return _nearness(head, embedding, embedding @ head.landmarks.T)
+    return _nearness(_cosines(head, embedding))
 
 
-def _nearness(head: Head, embedding: Array, cosines: Array) -> Floats:
-    found = np.full(len(embedding), -1.0)
-    count = min(NEIGHBOURS, len(head.landmarks))
-    if count:
-        found = np.partition(cosines, -count, axis=1)[:, -count:].mean(1).astype(np.float64)
-    return found if head.base is None else np.maximum(found, nearness(head.base, embedding))
+def _nearness(cosines: Sequence[Array]) -> Floats:
+    found: Floats = np.max([_of_nearest(each) for each in cosines], axis=0)
+    return found
+
+
+def _of_nearest(cosines: Array) -> Floats:
+    count = min(NEIGHBOURS, cosines.shape[1])
+    if not count:
+        return np.full(len(cosines), -1.0)
+    found: Floats = np.partition(cosines, -count, axis=1)[:, -count:].mean(1).astype(np.float64)
+    return found
 
 
 def _words(head: Head, words: Sequence[Words]) -> Floats:
