@@ -132,7 +132,7 @@ class OpenAI(HttpUpstream):
 
     def _look_at_name(self, name: object) -> None:
         """A local server may answer with another model than it was asked for. Raises Failed where it must not."""
-        if self.location != "local" or not isinstance(name, str) or is_same_model(name[:200], self.model):
+        if self.location != "local" or not isinstance(name, str) or is_same_model(name, self.model):
             return
         self.notice("other_model", f"answers as {name[:200]!r}")
         if self.other_model == "refuse":

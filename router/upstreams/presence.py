@@ -8,7 +8,6 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -287,9 +286,10 @@ def _same(name: object, model: str) -> bool:
     return ours == theirs or _base(ours) == _base(theirs)
 
 
-@lru_cache(maxsize=256)
 def is_same_model(name: str, model: str) -> bool:
     """Whether an answer's `model` may well mean ours: servers add sizes of weights, endings, folders and dates."""
+    if name == model:
+        return True
     ours, theirs = (set(_PART.findall(_base(text.lower().removesuffix(":latest")))) for text in (model, name))
     return ours <= theirs or theirs <= ours
 

@@ -66,9 +66,10 @@ def test_it_is_refused_where_the_config_says_so(begin, local, remote, stream):
     assert gateway.rows("attempts")[0]["error_code"] == "upstream_other_model"
 
 
-def test_a_name_that_says_more_is_the_same_model(begin, local):
+@pytest.mark.parametrize("folder", ["models/", "/home/somebody/" + "models/" * 40])
+def test_a_name_that_says_more_is_the_same_model(begin, local, folder):
     gateway = begin(other_model="refuse")
-    local.always(other("models/small-1-instruct-q4_k_m.gguf"))
+    local.always(other(f"{folder}small-1-instruct-q4_k_m.gguf"))
     assert ask(gateway).headers["x-weighbridge-upstream"] == "local"
     assert noticed(gateway) == {}
 
