@@ -6,13 +6,12 @@ Both stores take the same queries; what they do not share each says in its own w
 import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 from weighbridge.errors import Unavailable
 from weighbridge.ledger._record import Record
 from weighbridge.ledger.base import (
-    EPOCH,
     Closing,
     Dimension,
     Entry,
@@ -24,11 +23,11 @@ from weighbridge.ledger.base import (
     Spent,
     UnderWay,
     Work,
+    instant,
     microseconds,
 )
+from weighbridge.ledger.chain import Row
 from weighbridge.ledger.notes import SHADOW, SHADOW_COLUMNS, Note, Shadowed, ShadowSpend, Sign
-
-Row = Sequence[Any]
 
 
 class SqlLedger(Ledger):
@@ -41,7 +40,7 @@ class SqlLedger(Ledger):
     every: ClassVar[str]
 
     @abstractmethod
-    def _read(  # the parts of a query
+    def _read(
         self, columns: str, source: str, span: tuple[int, int], order: str, *, are_notes: bool = False
     ) -> Iterator[Row]:
         """Rows of one snapshot, of requests (r) of a span of time, whatever is written meanwhile. Raises CannotOpen.
@@ -86,9 +85,9 @@ class SqlLedger(Ledger):
 
     def entries(self, since: datetime | None = None, until: datetime | None = None) -> Iterator[Entry]:
         source = "requests r LEFT JOIN feedback f USING (request_id)"
-        for row in self._read(_ENTRY, source, _span(since, until), f"{_NO_SHADOW} ORDER BY r.created_at"):
+        for row in self._read(_ENTRY, source, _span(since, until), f"{_NO_SHADOW} {_IN_ORDER}"):
             values = list(row)
-            values[_CREATED_AT] = EPOCH + timedelta(microseconds=values[_CREATED_AT])
+            values[_CREATED_AT] = instant(values[_CREATED_AT])
             values[_IS_STREAM] = bool(values[_IS_STREAM])
             yield Entry(*values)
 
@@ -119,7 +118,7 @@ class SqlLedger(Ledger):
         source = "shadows s JOIN requests r USING (request_id)"
         for row in self._read(_SHADOW_ROW, source, _span(since, until), _IN_ORDER, are_notes=True):
             request_id, judged_at, *rest = row
-            yield Shadowed(request_id, EPOCH + timedelta(microseconds=judged_at), *rest)
+            yield Shadowed(request_id, instant(judged_at), *rest)
 
     def shadow_spend(self, since: datetime | None = None, until: datetime | None = None) -> list[ShadowSpend]:
         order = f"AND r.caller = '{SHADOW}' AND attempts > 0 GROUP BY 1 ORDER BY 1"
@@ -160,8 +159,9 @@ _SHADOW_ROW = ", ".join(["s.request_id", *(f"s.{name}" for name in SHADOW_COLUMN
 _SHADOW_SPEND = f"upstream, count(*), {_sum('cost_nano_usd')}, count(*) - count(cost_nano_usd)"
 _SIGN = "s.request_id, s.kind, r.route, r.upstream, r.location"
 
+_DAY = "r.created_at / 86400000000"
 _KEYS = (
-    "r.created_at / 86400000000",
+    _DAY,
     "location",
     "upstream",
     "baseline_upstream",
@@ -184,7 +184,7 @@ _EACH = ("cast(round(ttft_s * 1e6) AS bigint)", "cast(round(latency_s * 1e6) AS 
 _WELL = "FILTER (WHERE end_reason = 'ok')"
 
 _WORKING = "requests r LEFT JOIN attempts a ON a.request_id = r.request_id AND a.status <> 'released'"
-_WORK_KEYS = ("r.created_at / 86400000000", "a.upstream", "a.location", "r.baseline_upstream")
+_WORK_KEYS = (_DAY, "a.upstream", "a.location", "r.baseline_upstream")
 _WORK_SUMS = (
     "count(a.energy_mj)",
     _sum("a.energy_mj"),

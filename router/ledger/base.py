@@ -236,6 +236,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
+def instant(microseconds: int) -> datetime:
+    """The instant that is so many after 1970, UTC."""
+    return EPOCH + microseconds * _MICROSECOND
+
+
 def heap_of(entry: Entry, by: Dimension | None) -> Heap:
     """One request as a heap of its own."""
     cost, baseline = entry.cost_nano_usd, entry.baseline_cost_nano_usd

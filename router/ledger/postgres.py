@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from weighbridge.ledger._sql import Row, SqlLedger
+from weighbridge.ledger._sql import SqlLedger
 from weighbridge.ledger.base import SCORE_SLOTS, CannotOpen
-from weighbridge.ledger.chain import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Link
+from weighbridge.ledger.chain import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Link, Row
 
 if TYPE_CHECKING:
     from weighbridge.ledger._postgres_reader import Reading, Recalls

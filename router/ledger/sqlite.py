@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from weighbridge.ledger import _sqlite_chain
-from weighbridge.ledger._sql import Row, SqlLedger
+from weighbridge.ledger._sql import SqlLedger
 from weighbridge.ledger._sqlite_schema import (
     BUSY_S,
     CHAIN_SINCE,
@@ -27,7 +27,7 @@ from weighbridge.ledger._sqlite_schema import (
 )
 from weighbridge.ledger._sqlite_writer import Writer
 from weighbridge.ledger.base import SCORE_SLOTS, CannotOpen
-from weighbridge.ledger.chain import Link
+from weighbridge.ledger.chain import Link, Row
 
 _FETCH = 1000
 
