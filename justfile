@@ -5,6 +5,9 @@ own := parent_directory(just_executable())
 bin := if path_exists(own / "pytest") == "true" { own } else { env("VIRTUAL_ENV", justfile_directory() / ".venv") / "bin" }
 public := "env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS"
 
+# "$@" hands arguments on as they came, whatever is in them.
+set positional-arguments
+
 _list:
     @"{{ just_executable() }}" --list --unsorted
 
@@ -40,7 +43,7 @@ clients *names:
 
 # Real inference servers, which answer with tiny models made on the spot; CONTRIBUTING.md says what they need
 real *arguments:
-    "{{ bin }}/python" -m pytest tests/real {{ arguments }}
+    "{{ bin }}/python" -m pytest tests/real "$@"
 
 # Odd bodies by the thousand, over kept connections: mutations, and beside them the published shapes
 fuzz many="200000":
@@ -52,7 +55,6 @@ fuzz many="200000":
     wait $shapes && exit $mutations
 
 # Change what counts money and keeps secrets in many small ways, and see that a test notices; mutmut has a place of its own
-[positional-arguments]
 mutants *arguments:
     test -d build/mutmut || "{{ bin }}/pip" install --quiet --target build/mutmut mutmut==3.8.1
     PYTHONPATH="{{ justfile_directory() }}/build/mutmut" "{{ bin }}/python" benchmarks/mutants.py "$@"
@@ -68,15 +70,15 @@ docs:
 
 # The gateway, with config.toml
 serve *arguments:
-    "{{ bin }}/weighbridge" serve {{ arguments }}
+    "{{ bin }}/weighbridge" serve "$@"
 
 # The demo: offline, no key
 demo *arguments:
-    "{{ bin }}/weighbridge" demo {{ arguments }}
+    "{{ bin }}/weighbridge" demo "$@"
 
 # Make the classifier's artefact again, from the weights and the data
 train *arguments:
-    "{{ bin }}/python" -m weighbridge.classifiers.training {{ arguments }}
+    "{{ bin }}/python" -m weighbridge.classifiers.training "$@"
 
 # Write uv.lock again, from the public index alone
 lock:
